@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The block cache: blocks in memory, ready to be searched, by file and offset.
+ *
+ * Holds what costs a read and an inflate to make: data blocks, and each SST's
+ * index and filter. Bounded by capacity (bytes charged); what is pinned stays
+ * whatever the capacity says, and is charged all the same. Sharded by hash,
+ * one short mutex a shard, CLOCK eviction (a hit sets a bit and moves
+ * nothing). Thread-safe. Never does I/O.
+ */
+#ifndef LSMKV_STORE_BLOCK_CACHE_H
+#define LSMKV_STORE_BLOCK_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct block_cache;
+
+/* The head of every cached object; its owner embeds it first. */
+struct cache_block {
+	uint64_t file;             /* key: file number */
+	uint64_t offset;           /* key: offset in the file */
+	size_t charge;             /* bytes that it stands for */
+	void (*free)(struct cache_block *b); /* called when nobody holds it */
+	/* The rest is the cache's. */
+	struct cache_block *next;  /* in its hash chain */
+	struct cache_block *ring_next, *ring_prev; /* in its shard's clock */
+	_Atomic uint32_t refs;     /* pins, and one of the cache while linked */
+	_Atomic uint8_t use;       /* clock: spared while not 0 */
+	uint8_t keep;              /* what a hit sets `use` to: 1 for a data
+				      block, 3 for an index or a filter */
+};
+
+struct block_cache_stat {
+	size_t capacity, used; /* bytes */
+	uint64_t hits, misses, evictions;
+};
+
+/* NULL when out of memory. */
+struct block_cache *block_cache_new(size_t capacity);
+/* Nothing may be pinned any more. NULL allowed. */
+void block_cache_free(struct block_cache *c);
+
+/* Pins and returns the block, or NULL. */
+struct cache_block *block_cache_get(struct block_cache *c, uint64_t file,
+				    uint64_t offset);
+/*
+ * Hands b (heap memory, refs untouched) to the cache and returns it pinned;
+ * where another thread was faster, b is freed and the other's is returned.
+ * Never fails: what does not fit is unlinked again at once and lives as long
+ * as its pin. Evicts what it must.
+ */
+struct cache_block *block_cache_put(struct block_cache *c,
+				    struct cache_block *b);
+/* Gives a block that is never to be cached its one pin. */
+void cache_block_init_private(struct cache_block *b);
+void cache_block_unpin(struct cache_block *b); /* NULL allowed */
+
+/* Forgets a file's blocks; those pinned go with their last pin. */
+void block_cache_drop_file(struct block_cache *c, uint64_t file);
+void block_cache_set_capacity(struct block_cache *c, size_t capacity);
+void block_cache_get_stat(struct block_cache *c, struct block_cache_stat *s);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The memtable: the newest entries, sorted, in memory.
+ *
+ * A skip list (Pugh, 1990) in an arena. One thread adds at a time (the leader
+ * of the commit); any number read meanwhile without a lock: a node is linked
+ * with release stores once it is whole, and nothing is ever unlinked. Each
+ * node carries the first eight bytes of its key as a number beside its links,
+ * so that most comparisons on the way down touch one cache line.
+ */
+#ifndef LSMKV_STORE_MEMTABLE_H
+#define LSMKV_STORE_MEMTABLE_H
+
+#include "store/iter.h"
+
+struct memtable;
+
+/*
+ * segment is the WAL segment that holds the same entries. One reference.
+ * NULL when out of memory.
+ */
+struct memtable *memtable_new(uint64_t segment);
+struct memtable *memtable_ref(struct memtable *m);
+void memtable_unref(struct memtable *m); /* NULL allowed */
+
+/*
+ * Makes sure that entries of `bytes` in all (memtable_entry_bytes) can be
+ * added without failing: the one place that reports LSMKV_ENOMEM, before a
+ * group is logged.
+ */
+int memtable_reserve(struct memtable *m, size_t bytes, struct err *err);
+size_t memtable_entry_bytes(const struct entry *e);
+/* Copies e in, out of what was reserved. (key, version) is new. */
+void memtable_add(struct memtable *m, const struct entry *e);
+
+/*
+ * The newest version of key that is <= version: 0 and *e, which is good as
+ * long as a reference is held; or LSMKV_NOTFOUND.
+ */
+int memtable_get(struct memtable *m, struct slice key, uint64_t version,
+		 struct entry *e);
+/* Sees entries added later, too, unless the caller bounds their version. */
+int memtable_iter_new(struct iter **out, struct memtable *m, struct err *err);
+
+uint64_t memtable_segment(const struct memtable *m);
+size_t memtable_bytes(const struct memtable *m);     /* of memory */
+uint64_t memtable_entries(const struct memtable *m);
+uint64_t memtable_tombstones(const struct memtable *m);
+uint64_t memtable_max_version(const struct memtable *m); /* 0: empty */
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The write-ahead log (doc/format.md, "WAL").
+ *
+ * One segment per memtable. A segment is a header and records; a record is
+ * one commit group: one or more whole batches, under one CRC. Whoever commits
+ * appends one record and syncs before the next one is written, so that in
+ * SYNC_ALWAYS at most the last record can be torn by a crash. Each record
+ * says how much of the log was known to be on disk when it was written
+ * (`synced`), and that is what tells a torn tail from damage:
+ *
+ *     Bytes that are not a valid record are the torn tail of the log, and
+ *     everything from there on is dropped, unless a valid record behind them
+ *     was written when they were already on disk: then they are damaged, and
+ *     the store refuses to open.
+ *
+ * A segment is never appended to after a restart, never truncated and never
+ * renamed; it is unlinked whole once the MANIFEST does not need it.
+ */
+#ifndef LSMKV_STORE_WAL_H
+#define LSMKV_STORE_WAL_H
+
+#include "base/fsio.h"
+#include "store/entry.h"
+
+#define WAL_FORMAT_VERSION 1u
+#define WAL_HEADER_BYTES 64u
+#define WAL_RECORD_HEADER_BYTES 40u
+#define WAL_ALIGN 8u /* records begin at multiples of it */
+
+/* ---- writing (wal.c); one thread at a time: the leader of the commit ---- */
+
+struct wal;
+
+/* What stands at the head of a segment. */
+struct wal_header {
+	uint64_t segment;       /* its own file number */
+	uint64_t prev_segment;  /* the one before it; 0: it begins a log */
+	uint64_t prev_end;      /* where that one ends: later bytes of it are
+				   leftovers of a failed append */
+	uint64_t first_version; /* of its first record */
+	bool relaxed;           /* written with less than SYNC_ALWAYS */
+};
+
+/*
+ * Creates the segment, writes its header, fsyncs file and directory. On an
+ * error nothing stays behind.
+ */
+int wal_create(struct wal **out, struct fs_dir *dir,
+	       const struct wal_header *header, struct err *err);
+/* Closes the file (the segment stays). NULL allowed. */
+void wal_close(struct wal *w);
+
+/* Begins a record whose first entry has first_version; the next ones follow. */
+int wal_begin(struct wal *w, uint64_t first_version, struct err *err);
+/* Adds an entry to it; e->version is first_version + entries so far. */
+int wal_add(struct wal *w, const struct entry *e, struct err *err);
+/*
+ * Appends the record with one write(2), into space allocated before it. On
+ * LSMKV_ENOSPC or any other error nothing counts as appended; if
+ * *partial is then set, bytes of it may be in the file and this segment must
+ * not be appended to any more.
+ */
+int wal_append(struct wal *w, bool *partial, struct err *err);
+/*
+ * fdatasync: everything appended is on disk. Any thread, also while another
+ * appends; covers what was appended before the call. Fails for good.
+ */
+int wal_sync(struct wal *w, struct err *err);
+
+uint64_t wal_segment(const struct wal *w);
+uint64_t wal_end(const struct wal *w);      /* behind the last record */
+uint64_t wal_allocated(const struct wal *w); /* bytes of disk space */
+
+/* ---- reading (wal_replay.c) ---- */
+
+struct wal_record {
+	uint64_t segment;
+	uint64_t offset;        /* of its header in the segment */
+	uint64_t first_version;
+	uint64_t synced;        /* up to here this segment, and everything
+				   before it, was on disk; 0: nothing is known */
+	uint32_t count;         /* entries */
+	struct slice payload;   /* the entries; valid during the call */
+};
+
+/* Reads the entries of a record one after the other; see entry_decode. */
+static inline struct reader
+wal_record_reader(const struct wal_record *r)
+{
+	return reader_make(r->payload);
+}
+
+enum wal_tail {
+	WAL_TAIL_CLEAN,   /* zeros, or the end of the file, behind the last */
+	WAL_TAIL_INVALID, /* bytes that are no valid record */
+};
+
+struct wal_scan {
+	struct wal_header header;
+	bool header_valid;
+	uint64_t end;          /* behind the last valid record */
+	enum wal_tail tail;    /* what stands at `end` */
+	char reason[96];       /* why that is no valid record */
+	uint64_t size;         /* of the file */
+	uint64_t records, entries;
+	uint64_t last_version; /* of the last record; 0 if there is none */
+	bool later_synced;     /* a valid record behind `end` proves that `end`
+				  was on disk: damage */
+	uint64_t later_offset; /* that record, or the first one that proves
+				  that earlier segments were */
+	bool prior_synced;     /* some record proves that all earlier segments
+				  were on disk */
+};
+
+/*
+ * Reads one segment: each(arg, record) for its valid records in order, up to
+ * the first invalid byte; then looks behind it. A non-zero answer of each
+ * stops and is returned. Damage is not an error here: *scan tells it.
+ */
+int wal_scan_segment(struct fs_dir *dir, uint64_t segment,
+		     int (*each)(void *arg, const struct wal_record *r,
+				 struct err *err),
+		     void *arg, struct wal_scan *scan, struct err *err);
+
+struct wal_replay_result {
+	uint64_t segments, records, entries;
+	uint64_t last_version;  /* 0 if there was no record */
+	uint64_t last_segment;  /* highest number there; 0 if none */
+	bool relaxed;           /* some segment was not SYNC_ALWAYS */
+	uint64_t dropped_segment, dropped_offset; /* the torn tail; 0: none */
+	char dropped_reason[96];
+};
+
+/*
+ * Reads the log from segment `oldest` on and calls each for every record in
+ * order of versions. LSMKV_ECORRUPT, with file and offset, where records that
+ * were on disk are damaged or missing: see the rule at the head of this file.
+ * The segment `oldest` must be there. Writes nothing.
+ */
+int wal_replay(struct fs_dir *dir, uint64_t oldest,
+	       int (*each)(void *arg, const struct wal_record *r,
+			   struct err *err),
+	       void *arg, struct wal_replay_result *result, struct err *err);
+
+#endif
