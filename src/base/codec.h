@@ -87,7 +87,7 @@ struct reader {
 static inline struct reader
 reader_make(struct slice s)
 {
-	struct reader r = { s.data, s.data + s.len, false };
+	struct reader r = { s.data, s.len ? s.data + s.len : s.data, false };
 	return r;
 }
 

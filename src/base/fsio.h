@@ -39,7 +39,10 @@ int fs_dir_open(struct fs_dir **dir, const char *path, bool create,
 void fs_dir_close(struct fs_dir *dir); /* NULL allowed */
 /* Makes creations, renames and unlinks in the directory durable. */
 int fs_dir_sync(struct fs_dir *dir, struct err *err);
-/* Calls each(arg, name) for every entry but . and ..; stops when it != 0. */
+/*
+ * Calls each(arg, name) for every entry but . and ..; stops when it != 0, and
+ * returns that.
+ */
 int fs_dir_list(struct fs_dir *dir, int (*each)(void *arg, const char *name),
 		void *arg, struct err *err);
 /* Free bytes that this user may still write there. */
@@ -68,7 +71,10 @@ int fs_read(const struct fs_file *file, void *to, size_t len, uint64_t offset,
 /* Reads up to len bytes; *got is less only at the end of the file. */
 int fs_read_some(const struct fs_file *file, void *to, size_t len,
 		 uint64_t offset, size_t *got, struct err *err);
-/* Reads a whole file into out (replacing its content). */
+/*
+ * Reads a whole file into out (replacing its content). LSMKV_ECORRUPT if it
+ * has more than limit bytes.
+ */
 int fs_read_all(const struct fs_file *file, uint64_t limit, struct buf *out,
 		struct err *err);
 /*
@@ -92,6 +98,9 @@ int fs_rename(struct fs_dir *dir, const char *from, const char *to,
 	      struct err *err);
 /* A missing file is fine. Durable only after fs_dir_sync. */
 int fs_unlink(struct fs_dir *dir, const char *name, struct err *err);
+
+/* Writes text into an existing file outside of any store (/proc, /sys). */
+int fs_write_setting(const char *path, const char *text, struct err *err);
 
 /* Hints to the page cache; never fail. */
 void fs_advise_sequential(const struct fs_file *file);
