@@ -67,6 +67,11 @@ int wal_append(struct wal *w, bool *partial, struct err *err);
  * appends; covers what was appended before the call. Fails for good.
  */
 int wal_sync(struct wal *w, struct err *err);
+/*
+ * All earlier segments are on disk by now. Known from the start in
+ * SYNC_ALWAYS; otherwise whoever synced them says so.
+ */
+void wal_set_prior_synced(struct wal *w);
 
 uint64_t wal_segment(const struct wal *w);
 uint64_t wal_end(const struct wal *w);      /* behind the last record */

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: ISC */
+/* Writing a segment of the write-ahead log; see wal.h. */
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "store/names.h"
+#include "store/wal_format.h"
+
+#define ALLOCATE_FIRST (256u << 10) /* an idle store stays small on disk */
+#define ALLOCATE_MOST (16u << 20)   /* bytes of disk space at once */
+#define ALLOCATE_UNIT 4096u
+#define RECORD_KEEP (4u << 20) /* bytes of memory kept from record to record */
+
+struct wal {
+	struct fs_file file;
+	uint64_t segment;
+	uint64_t salt;           /* in every record: tells ours from leftovers
+				    and from anything that a client sent */
+	uint64_t end;            /* where the next record begins */
+	uint64_t allocated;      /* bytes of disk space; end never passes it */
+	_Atomic uint64_t appended; /* = end, for wal_sync in other threads */
+	_Atomic uint64_t synced; /* up to here it is on disk */
+	_Atomic bool prior_synced; /* and so are all segments before */
+	struct buf record;       /* being built: header and payload */
+	uint64_t first_version;  /* of that record */
+	uint32_t count;          /* its entries so far */
+};
+
+/* ---- life ---- */
+
+static int
+write_header(struct wal *w, const struct wal_header *h, struct err *err)
+{
+	unsigned char b[WAL_HEADER_BYTES] = { 0 };
+
+	memcpy(b + WAL_H_MAGIC, WAL_MAGIC, 8);
+	put_u32(b + WAL_H_VERSION, WAL_FORMAT_VERSION);
+	put_u32(b + WAL_H_FLAGS, h->relaxed ? WAL_FLAG_RELAXED : 0);
+	put_u64(b + WAL_H_SEGMENT, h->segment);
+	put_u64(b + WAL_H_SALT, w->salt);
+	put_u64(b + WAL_H_PREV_SEGMENT, h->prev_segment);
+	put_u64(b + WAL_H_PREV_END, h->prev_end);
+	put_u64(b + WAL_H_FIRST_VERSION, h->first_version);
+	put_u32(b + WAL_H_CRC, crc32_add(0, b, WAL_H_CRC));
+	return fs_write(&w->file, b, sizeof(b), 0, NULL, err);
+}
+
+int
+wal_create(struct wal **out, struct fs_dir *dir,
+	   const struct wal_header *header, struct err *err)
+{
+	struct wal *w = NULL;
+	char name[NAME_MAX_LEN];
+	bool created = false;
+	int rc;
+
+	*out = NULL;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return err_nomem(err, sizeof(*w));
+	w->file = (struct fs_file)FS_FILE_INIT;
+	w->segment = header->segment;
+	arc4random_buf(&w->salt, sizeof(w->salt));
+	w->end = WAL_HEADER_BYTES;
+	w->allocated = ALLOCATE_FIRST;
+	atomic_init(&w->appended, w->end);
+	atomic_init(&w->synced, w->end);
+	atomic_init(&w->prior_synced,
+		    !header->relaxed || !header->prev_segment);
+
+	name_wal(header->segment, name);
+	rc = fs_create(dir, name, &w->file, err);
+	if (rc)
+		goto done;
+	created = true;
+	rc = fs_allocate(&w->file, 0, w->allocated, err);
+	if (!rc)
+		rc = write_header(w, header, err);
+	/* A record that is acknowledged needs a file that is there. */
+	if (!rc)
+		rc = fs_sync(&w->file, err);
+	if (!rc)
+		rc = fs_dir_sync(dir, err);
+done:
+	if (rc) {
+		if (created)
+			fs_unlink(dir, name, NULL);
+		wal_close(w);
+		return err_prepend(err, "new WAL segment");
+	}
+	*out = w;
+	return 0;
+}
+
+void
+wal_close(struct wal *w)
+{
+	if (!w)
+		return;
+	fs_close(&w->file);
+	buf_release(&w->record);
+	free(w);
+}
+
+/* ---- appending ---- */
+
+int
+wal_begin(struct wal *w, uint64_t first_version, struct err *err)
+{
+	int rc;
+
+	if (w->record.cap > RECORD_KEEP)
+		buf_release(&w->record);
+	buf_clear(&w->record);
+	w->first_version = first_version;
+	w->count = 0;
+	rc = buf_reserve(&w->record, WAL_RECORD_HEADER_BYTES, err);
+	if (!rc)
+		w->record.len = WAL_RECORD_HEADER_BYTES;
+	return rc;
+}
+
+int
+wal_add(struct wal *w, const struct entry *e, struct err *err)
+{
+	size_t size = entry_encoded_size(e, w->first_version);
+	int rc;
+
+	assert(e->version == w->first_version + w->count);
+	if (w->record.len + size > UINT32_MAX - ALLOCATE_UNIT)
+		return err_set(err, LSMKV_ETOOBIG,
+			       "a batch of over 4 GiB; split it");
+	rc = buf_reserve(&w->record, size, err);
+	if (rc)
+		return rc;
+	entry_encode(e, w->first_version, w->record.data + w->record.len);
+	w->record.len += size;
+	w->count++;
+	return 0;
+}
+
+/* Disk space for `len` more bytes, or LSMKV_ENOSPC with nothing changed. */
+static int
+allocate(struct wal *w, uint64_t len, struct err *err)
+{
+	uint64_t need, chunk;
+	int rc;
+
+	if (w->end + len <= w->allocated)
+		return 0;
+	need = w->end + len - w->allocated;
+	need = (need + ALLOCATE_UNIT - 1) & ~(uint64_t)(ALLOCATE_UNIT - 1);
+	chunk = w->allocated < ALLOCATE_MOST ? w->allocated : ALLOCATE_MOST;
+	if (chunk < need)
+		chunk = need;
+	rc = fs_allocate(&w->file, w->allocated, chunk, err);
+	if (rc == LSMKV_ENOSPC && chunk > need) {
+		chunk = need;
+		rc = fs_allocate(&w->file, w->allocated, chunk, err);
+	}
+	if (!rc)
+		w->allocated += chunk;
+	return rc;
+}
+
+int
+wal_append(struct wal *w, bool *partial, struct err *err)
+{
+	struct buf *r = &w->record;
+	uint64_t synced = atomic_load_explicit(&w->synced,
+					       memory_order_acquire);
+	size_t payload = r->len - WAL_RECORD_HEADER_BYTES;
+	size_t written = 0;
+	unsigned char *b;
+	int rc;
+
+	assert(w->count);
+	*partial = false;
+	rc = buf_reserve(r, WAL_ALIGN, err);
+	if (rc)
+		return rc;
+	b = r->data;
+	put_u32(b + WAL_R_LENGTH, (uint32_t)payload);
+	put_u64(b + WAL_R_SALT, w->salt);
+	put_u64(b + WAL_R_FIRST_VERSION, w->first_version);
+	put_u64(b + WAL_R_SYNCED,
+		atomic_load_explicit(&w->prior_synced, memory_order_acquire)
+			? synced
+			: 0);
+	put_u32(b + WAL_R_COUNT, w->count);
+	put_u32(b + WAL_R_RESERVED, 0);
+	put_u32(b + WAL_R_CRC, crc32_add(0, b + 4, r->len - 4));
+	while (r->len % WAL_ALIGN)
+		b[r->len++] = 0;
+
+	rc = allocate(w, r->len, err);
+	if (rc)
+		return rc;
+	rc = fs_write(&w->file, b, r->len, w->end, &written, err);
+	if (rc) {
+		*partial = true;
+		return rc;
+	}
+	w->end += r->len;
+	atomic_store_explicit(&w->appended, w->end, memory_order_release);
+	return 0;
+}
+
+int
+wal_sync(struct wal *w, struct err *err)
+{
+	uint64_t upto = atomic_load_explicit(&w->appended,
+					     memory_order_acquire);
+	int rc = fs_datasync(&w->file, err);
+
+	if (rc)
+		return rc;
+	if (atomic_load_explicit(&w->synced, memory_order_relaxed) < upto)
+		atomic_store_explicit(&w->synced, upto, memory_order_release);
+	return 0;
+}
+
+void
+wal_set_prior_synced(struct wal *w)
+{
+	atomic_store_explicit(&w->prior_synced, true, memory_order_release);
+}
+
+uint64_t
+wal_segment(const struct wal *w)
+{
+	return w->segment;
+}
+
+uint64_t
+wal_end(const struct wal *w)
+{
+	return w->end;
+}
+
+uint64_t
+wal_allocated(const struct wal *w)
+{
+	return w->allocated;
+}
