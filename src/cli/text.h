@@ -15,7 +15,7 @@
 #define TEXT_CUT 64u /* bytes of a key or value that are shown when cut */
 
 /*
- * Writes s in double quotes, escaped as in C (what unvis(1) reads back). Of a
+ * Writes s in double quotes, escaped as in C (strunvis(3) reads it back). Of a
  * string longer than limit the first limit bytes, and its length. limit 0:
  * all of it.
  */
