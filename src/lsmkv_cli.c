@@ -6,10 +6,6 @@
  * Exit status: 0 all is well, 1 something in the store is damaged, 2 wrong
  * usage, or the store could not be looked at.
  */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -17,10 +13,6 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-
-#ifndef PACKAGE_VERSION
-#define PACKAGE_VERSION "unknown"
-#endif
 
 enum { STATUS_OK = 0, STATUS_DAMAGED = 1, STATUS_FAILED = 2 };
 
