@@ -24,7 +24,11 @@ struct cache_block {
 	size_t charge;             /* bytes that it stands for */
 	void (*free)(struct cache_block *b); /* called when nobody holds it */
 	/* The rest is the cache's. */
-	struct cache_block *next;  /* in its hash chain */
+	union {
+		struct cache_block *next;  /* linked: in its hash chain */
+		struct block_cache *owner; /* unlinked: charges it until it is
+					      freed; NULL: nobody does */
+	};
 	struct cache_block *ring_next, *ring_prev; /* in its shard's clock */
 	_Atomic uint32_t refs;     /* pins, and one of the cache while linked */
 	_Atomic uint8_t use;       /* clock: spared while not 0 */

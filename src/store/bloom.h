@@ -20,7 +20,12 @@
  */
 int bloom_build(const uint64_t *hashes, size_t n, unsigned bits_per_key,
 		struct buf *out, struct err *err);
-/* False only when the key is certainly not there. An empty filter: true. */
+/* Is it of a shape that bloom_build writes? For filters from the disk. */
+bool bloom_valid(struct slice filter);
+/*
+ * False only when the key is certainly not there. filter is empty (true for
+ * every key) or valid.
+ */
 bool bloom_may_contain(struct slice filter, uint64_t hash);
 
 #endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Walking an SST. An iterator holds a reference to its SST and pins the index
+ * as long as it lives, and the data block it stands in. Without fill_cache it
+ * reads through a window of its own, so that a compaction or a
+ * long scan leaves the cache to those who come back for the same keys.
+ */
+#include <stdlib.h>
+
+#include "store/sst_read.h"
+
+struct sst_iter {
+	struct iter iter;
+	struct sst *t;            /* one reference */
+	struct sst_index *x;      /* pinned */
+	struct sst_block *b;      /* pinned; NULL: none */
+	struct sst_block *before; /* pinned: the one before that, since a seek
+				     may be given a key that borrows from it */
+	uint32_t block;           /* which one b is */
+	uint32_t at;              /* the entry it stands on */
+	bool fill_cache;
+	struct sst_window window; /* of the file, for !fill_cache */
+};
+
+static struct sst_iter *
+self(struct iter *it)
+{
+	return (struct sst_iter *)(void *)it;
+}
+
+static void
+unpin(struct sst_block *b)
+{
+	cache_block_unpin(b ? &b->head : NULL);
+}
+
+static int
+off_the_end(struct sst_iter *s)
+{
+	s->iter.valid = false;
+	return 0;
+}
+
+static int
+load(struct sst_iter *s, uint32_t block, bool backward, struct err *err)
+{
+	struct sst_block *b;
+	int code;
+
+	if (s->b && s->block == block)
+		return 0;
+	code = sst_get_block(s->t, s->x, block,
+	                     s->fill_cache ? NULL : &s->window, backward, &b,
+	                     err);
+	if (code) {
+		s->iter.valid = false;
+		return code;
+	}
+	unpin(s->before);
+	s->before = s->b;
+	s->b = b;
+	s->block = block;
+	return 0;
+}
+
+static int
+stand_on(struct sst_iter *s, uint32_t at)
+{
+	s->at = at;
+	sst_block_entry(s->b, at, &s->iter.entry);
+	s->iter.valid = true;
+	return 0;
+}
+
+static int
+to_first_of(struct sst_iter *s, uint32_t block, struct err *err)
+{
+	int code = load(s, block, false, err);
+
+	return code ? code : stand_on(s, 0);
+}
+
+static int
+to_last_of(struct sst_iter *s, uint32_t block, struct err *err)
+{
+	int code = load(s, block, true, err);
+
+	return code ? code : stand_on(s, s->b->count - 1);
+}
+
+static int
+iter_op_first(struct iter *it, struct err *err)
+{
+	struct sst_iter *s = self(it);
+
+	s->window.ahead = 0;
+	return to_first_of(s, 0, err);
+}
+
+static int
+iter_op_last(struct iter *it, struct err *err)
+{
+	struct sst_iter *s = self(it);
+
+	s->window.ahead = 0;
+	return to_last_of(s, s->x->count - 1, err);
+}
+
+static int
+iter_op_seek(struct iter *it, struct slice key, uint64_t version,
+             struct err *err)
+{
+	struct sst_iter *s = self(it);
+	uint32_t block = sst_index_seek(s->x, key, version), at;
+	int code;
+
+	if (block == s->x->count)
+		return off_the_end(s);
+	s->window.ahead = 0;
+	code = load(s, block, false, err);
+	if (code)
+		return code;
+	at = sst_block_seek(s->b, key, version);
+	if (at < s->b->count)
+		return stand_on(s, at);
+	if (block + 1 == s->x->count)
+		return off_the_end(s);
+	return to_first_of(s, block + 1, err);
+}
+
+static int
+iter_op_seek_before(struct iter *it, struct slice key, uint64_t version,
+                    struct err *err)
+{
+	struct sst_iter *s = self(it);
+	uint32_t block = sst_index_seek(s->x, key, version), at;
+	int code;
+
+	if (block == s->x->count)
+		return iter_op_last(it, err);
+	s->window.ahead = 0;
+	code = load(s, block, true, err);
+	if (code)
+		return code;
+	at = sst_block_seek(s->b, key, version);
+	if (at)
+		return stand_on(s, at - 1);
+	if (!block)
+		return off_the_end(s);
+	return to_last_of(s, block - 1, err);
+}
+
+static int
+iter_op_next(struct iter *it, struct err *err)
+{
+	struct sst_iter *s = self(it);
+
+	if (s->at + 1 < s->b->count)
+		return stand_on(s, s->at + 1);
+	if (s->block + 1 == s->x->count)
+		return off_the_end(s);
+	return to_first_of(s, s->block + 1, err);
+}
+
+static int
+iter_op_prev(struct iter *it, struct err *err)
+{
+	struct sst_iter *s = self(it);
+
+	if (s->at)
+		return stand_on(s, s->at - 1);
+	if (!s->block)
+		return off_the_end(s);
+	return to_last_of(s, s->block - 1, err);
+}
+
+static void
+iter_op_close(struct iter *it)
+{
+	struct sst_iter *s = self(it);
+
+	unpin(s->before);
+	unpin(s->b);
+	cache_block_unpin(s->x ? &s->x->head : NULL);
+	buf_release(&s->window.bytes);
+	sst_unref(s->t);
+	free(s);
+}
+
+static const struct iter_ops sst_iter_ops = {
+	.seek = iter_op_seek,
+	.seek_before = iter_op_seek_before,
+	.first = iter_op_first,
+	.last = iter_op_last,
+	.next = iter_op_next,
+	.prev = iter_op_prev,
+	.close = iter_op_close,
+};
+
+int
+sst_iter_new(struct iter **out, struct sst *t, bool fill_cache, struct err *err)
+{
+	struct sst_iter *s = (struct sst_iter *)calloc(1, sizeof(*s));
+	int code;
+
+	*out = NULL;
+	if (!s)
+		return err_nomem(err, sizeof(*s));
+	s->iter.ops = &sst_iter_ops;
+	s->t = sst_ref(t);
+	s->fill_cache = fill_cache;
+	code = sst_get_index(t, fill_cache, &s->x, err);
+	if (code) {
+		iter_op_close(&s->iter);
+		return code;
+	}
+	*out = &s->iter;
+	return 0;
+}

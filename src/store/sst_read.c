@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * An open SST and the look-up of one key in it.
+ *
+ * The way of sst_get: filter (most keys that are not here end there), block
+ * index, data block, each out of the block cache. Only what is missing there
+ * is read, checked (sst_block.c) and handed to the cache. With everything
+ * cached nothing is allocated or copied: the hit borrows from the pinned
+ * block. The struct itself never changes after opening, but for its atomics.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/log.h"
+#include "store/bloom.h"
+#include "store/names.h"
+#include "store/sst_read.h"
+
+#define WINDOW_MIN (16u << 10) /* readahead after the first block in a row */
+#define WINDOW_MAX (256u << 10)
+
+uint64_t
+sst_key_hash(struct slice key)
+{
+	return XXH3_64bits(key.data, key.len);
+}
+
+/* ---- opening ---- */
+
+static int
+read_props(struct sst *t, struct err *err)
+{
+	const struct sst_footer *f = &t->footer;
+	struct buf stored = BUF_INIT, payload = BUF_INIT;
+	struct sst_props props = SST_PROPS_INIT;
+	uint32_t sum;
+	int code;
+
+	code = sst_read_stored(t, f->props_offset, f->props_bytes, &stored,
+	                       err);
+	if (code)
+		goto done;
+	sum = crc32_add(0, stored.data, stored.len);
+	if (sum != f->props_crc) {
+		code = err_set(err, LSMKV_ECORRUPT,
+		               "%s: properties at %" PRIu64
+		               ": CRC is %08" PRIx32 ", should be %08" PRIx32,
+		               t->file.name, f->props_offset, sum,
+		               f->props_crc);
+		goto done;
+	}
+	code = sst_unseal(t->file.name, f->number, f->props_offset,
+	                  "properties", buf_slice(&stored), &payload, err);
+	if (!code)
+		code = sst_props_decode(buf_slice(&payload), f, t->file.name,
+		                        &props, err);
+	if (code)
+		goto done;
+	props.info.number = t->info.number;
+	props.info.size = t->info.size;
+	t->info = props.info;
+	t->blocks = (uint32_t)props.blocks;
+	t->block_bytes = (size_t)props.block_bytes;
+	t->keys = props.keys;
+done:
+	buf_release(&stored);
+	buf_release(&payload);
+	return code;
+}
+
+int
+sst_open_file(struct sst **out, struct fs_dir *dir, uint64_t number,
+              struct err *err)
+{
+	unsigned char header[SST_HEADER_BYTES], footer[SST_FOOTER_BYTES];
+	char name[NAME_MAX_LEN];
+	struct sst *t;
+	int code;
+
+	*out = NULL;
+	t = (struct sst *)calloc(1, sizeof(*t));
+	if (!t)
+		return err_nomem(err, sizeof(*t));
+	atomic_init(&t->refs, 1);
+	t->file = (struct fs_file)FS_FILE_INIT;
+	t->info.number = number;
+	code = fs_open(dir, name_sst(number, name), &t->file, err);
+	if (code == LSMKV_NOTFOUND)
+		code = err_set(err, LSMKV_ECORRUPT, "%s: the file is missing",
+		               name);
+	if (!code)
+		code = fs_size(&t->file, &t->info.size, err);
+	if (code)
+		goto failed;
+	if (t->info.size < SST_HEADER_BYTES + SST_FOOTER_BYTES) {
+		code = err_set(err, LSMKV_ECORRUPT,
+		               "%s: %" PRIu64 " bytes are too few for an SST",
+		               name, t->info.size);
+		goto failed;
+	}
+	code = fs_read(&t->file, header, sizeof(header), 0, err);
+	if (!code)
+		code = fs_read(&t->file, footer, sizeof(footer),
+		               t->info.size - sizeof(footer), err);
+	if (!code)
+		code = sst_footer_decode(header, footer, t->info.size, name,
+		                         &t->footer, err);
+	if (!code && t->footer.number != number)
+		code = err_set(err, LSMKV_ECORRUPT,
+		               "%s: footer at %" PRIu64
+		               " says that this is file %" PRIu64,
+		               name, t->info.size - sizeof(footer),
+		               t->footer.number);
+	if (!code)
+		code = read_props(t, err);
+	if (code)
+		goto failed;
+	/* Blocks are asked for one by one; who wants more reads ahead. */
+	fs_advise_random(&t->file);
+	*out = t;
+	return 0;
+
+failed:
+	sst_unref(t);
+	return code;
+}
+
+/* Is the file the one that info, from the MANIFEST, speaks of? */
+static int
+compare_info(const struct sst *t, const struct sst_info *info, struct err *err)
+{
+	const struct {
+		const char *what;
+		uint64_t is, should;
+	} numbers[] = {
+		{ "size", t->info.size, info->size },
+		{ "entry count", t->info.entries, info->entries },
+		{ "tombstone count", t->info.tombstones, info->tombstones },
+		{ "raw size", t->info.raw_bytes, info->raw_bytes },
+		{ "smallest version", t->info.min_version, info->min_version },
+		{ "largest version", t->info.max_version, info->max_version },
+		{ "earliest expiry", t->info.min_expires, info->min_expires },
+		{ "creation time", t->info.created, info->created },
+	};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (numbers[i].is != numbers[i].should)
+			return err_set(err, LSMKV_ECORRUPT,
+			               "%s: properties at %" PRIu64
+			               ": %s is %" PRIu64
+			               ", should be %" PRIu64,
+			               t->file.name, t->footer.props_offset,
+			               numbers[i].what, numbers[i].is,
+			               numbers[i].should);
+	if (!slice_equal(buf_slice(&t->info.smallest),
+	                 buf_slice(&info->smallest)) ||
+	    !slice_equal(buf_slice(&t->info.largest),
+	                 buf_slice(&info->largest)))
+		return err_set(err, LSMKV_ECORRUPT,
+		               "%s: properties at %" PRIu64
+		               ": smallest or largest key is not what it "
+		               "should be",
+		               t->file.name, t->footer.props_offset);
+	return 0;
+}
+
+int
+sst_open(struct sst **out, struct fs_dir *dir, const struct sst_info *info,
+         struct block_cache *cache, struct err *err)
+{
+	struct sst *t;
+	int code = sst_open_file(&t, dir, info->number, err);
+
+	*out = NULL;
+	if (code)
+		return code;
+	code = compare_info(t, info, err);
+	if (code) {
+		sst_unref(t);
+		return code;
+	}
+	t->info.crc = info->crc;
+	t->cache = cache;
+	*out = t;
+	return 0;
+}
+
+const struct sst_info *
+sst_info_of(const struct sst *t)
+{
+	return &t->info;
+}
+
+struct sst *
+sst_ref(struct sst *t)
+{
+	atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+	return t;
+}
+
+void
+sst_unref(struct sst *t)
+{
+	struct err err = ERR_INIT;
+	char name[NAME_MAX_LEN];
+
+	if (!t ||
+	    atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	if (atomic_load(&t->cached))
+		block_cache_drop_file(t->cache, t->info.number);
+	fs_close(&t->file);
+	/* If this fails, the next start finds that no MANIFEST names it. */
+	if (atomic_load(&t->obsolete) &&
+	    fs_unlink(t->file.dir, name_sst(t->info.number, name), &err))
+		log_warn("sst: %s", err.message);
+	sst_info_release(&t->info);
+	free(t);
+}
+
+void
+sst_set_obsolete(struct sst *t)
+{
+	atomic_store(&t->obsolete, true);
+}
+
+/* ---- from the disk ---- */
+
+int
+sst_read_stored(struct sst *t, uint64_t offset, uint64_t len, struct buf *out,
+                struct err *err)
+{
+	int code;
+
+	buf_clear(out);
+	if (buf_reserve(out, (size_t)len, err))
+		return LSMKV_ENOMEM;
+	code = fs_read(&t->file, out->data, (size_t)len, offset, err);
+	if (!code)
+		out->len = (size_t)len;
+	return code;
+}
+
+int
+sst_window_read(struct sst *t, struct sst_window *w, uint64_t offset,
+                uint64_t len, bool backward, struct slice *out, struct err *err)
+{
+	if (offset < w->offset || offset + len > w->offset + w->bytes.len) {
+		uint64_t size = w->ahead > len ? w->ahead : len;
+		uint64_t from = offset, end = offset + len;
+		int code;
+
+		if (backward)
+			from = end > SST_HEADER_BYTES + size ? end - size
+			                                     : SST_HEADER_BYTES;
+		if (size > t->footer.filter_offset - from)
+			size = t->footer.filter_offset - from;
+		code = sst_read_stored(t, from, size, &w->bytes, err);
+		if (code)
+			return code;
+		w->offset = from;
+		w->ahead = w->ahead < WINDOW_MIN       ? WINDOW_MIN
+		           : w->ahead < WINDOW_MAX / 2 ? w->ahead * 2
+		                                       : WINDOW_MAX;
+	}
+	*out = slice_make(w->bytes.data + (offset - w->offset), (size_t)len);
+	return 0;
+}
+
+/* ---- through the cache ---- */
+
+static struct cache_block *
+cached(struct sst *t, uint64_t offset)
+{
+	if (!t->cache)
+		return NULL;
+	return block_cache_get(t->cache, t->info.number, offset);
+}
+
+/* Gives the cache what was just made; returns what to use instead. */
+static struct cache_block *
+keep(struct sst *t, struct cache_block *b)
+{
+	if (!t->cache)
+		return b;
+	if (!atomic_load_explicit(&t->cached, memory_order_relaxed))
+		atomic_store(&t->cached, true);
+	return block_cache_put(t->cache, b);
+}
+
+static int
+get_filter(struct sst *t, struct sst_filter **out, struct err *err)
+{
+	const struct sst_footer *f = &t->footer;
+	struct buf stored = BUF_INIT;
+	int code;
+
+	*out = (struct sst_filter *)(void *)cached(t, f->filter_offset);
+	if (*out)
+		return 0;
+	code = sst_read_stored(t, f->filter_offset, f->filter_bytes, &stored,
+	                       err);
+	if (!code)
+		code = sst_filter_make(t, buf_slice(&stored), out, err);
+	if (!code)
+		*out = (struct sst_filter *)(void *)keep(t, &(*out)->head);
+	buf_release(&stored);
+	return code;
+}
+
+int
+sst_get_index(struct sst *t, bool fill, struct sst_index **out, struct err *err)
+{
+	const struct sst_footer *f = &t->footer;
+	struct buf stored = BUF_INIT;
+	int code;
+
+	*out = (struct sst_index *)(void *)cached(t, f->index_offset);
+	if (*out)
+		return 0;
+	code = sst_read_stored(t, f->index_offset, f->index_bytes, &stored,
+	                       err);
+	if (!code)
+		code = sst_index_make(t, buf_slice(&stored), out, err);
+	if (!code && fill)
+		*out = (struct sst_index *)(void *)keep(t, &(*out)->head);
+	buf_release(&stored);
+	return code;
+}
+
+int
+sst_get_block(struct sst *t, const struct sst_index *x, uint32_t i,
+              struct sst_window *past_cache, bool backward,
+              struct sst_block **out, struct err *err)
+{
+	uint64_t offset = x->offset[i];
+	uint64_t len = x->offset[i + 1] - offset;
+	struct buf buf = BUF_INIT;
+	struct slice stored;
+	int code;
+
+	*out = (struct sst_block *)(void *)cached(t, offset);
+	if (*out)
+		return 0;
+	if (past_cache) {
+		code = sst_window_read(t, past_cache, offset, len, backward,
+		                       &stored, err);
+		return code ? code : sst_block_make(t, x, i, stored, out, err);
+	}
+	code = sst_read_stored(t, offset, len, &buf, err);
+	if (!code)
+		code = sst_block_make(t, x, i, buf_slice(&buf), out, err);
+	if (!code)
+		*out = (struct sst_block *)(void *)keep(t, &(*out)->head);
+	buf_release(&buf);
+	return code;
+}
+
+/* ---- one key ---- */
+
+/* The newest version <= version of key in b. */
+static bool
+find(const struct sst_block *b, struct slice key, uint64_t hash,
+     uint64_t version, struct entry *e)
+{
+	const unsigned char *end = b->tags + b->count;
+	const unsigned char *tag = b->tags;
+
+	for (;; tag++) {
+		tag = (const unsigned char *)memchr(tag, (unsigned char)hash,
+		                                    (size_t)(end - tag));
+		if (!tag)
+			return false;
+		sst_block_entry(b, (uint32_t)(tag - b->tags), e);
+		/*
+		 * Versions of a key stand newest first, and none in the next
+		 * block is the one: the index would have sent us there.
+		 */
+		if (e->version <= version && slice_equal(e->key, key))
+			return true;
+	}
+}
+
+int
+sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
+        struct sst_hit *hit, struct err *err)
+{
+	struct sst_index *x;
+	struct sst_block *b = NULL;
+	uint32_t i;
+	int code;
+
+	hit->pin = NULL;
+	if (t->footer.filter_bytes) {
+		struct sst_filter *f;
+		bool maybe;
+
+		code = get_filter(t, &f, err);
+		if (code)
+			return code;
+		maybe = bloom_may_contain(f->bits, hash);
+		cache_block_unpin(&f->head);
+		if (!maybe)
+			return LSMKV_NOTFOUND;
+	}
+
+	code = sst_get_index(t, true, &x, err);
+	if (code)
+		return code;
+	i = sst_index_seek(x, key, version);
+	if (i < x->count)
+		code = sst_get_block(t, x, i, NULL, false, &b, err);
+	cache_block_unpin(&x->head);
+	if (code)
+		return code;
+	if (!b || !find(b, key, hash, version, &hit->entry)) {
+		cache_block_unpin(b ? &b->head : NULL);
+		return LSMKV_NOTFOUND;
+	}
+	hit->pin = &b->head;
+	return 0;
+}
+
+void
+sst_hit_release(struct sst_hit *hit)
+{
+	cache_block_unpin(hit->pin);
+	hit->pin = NULL;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * An SST in memory, as the reading sst_*.c files see it; private to them.
+ *
+ * On the disk blocks are plain sequences, because those deflate best. Loading
+ * one (sst_block.c) checks all of it and builds what makes it fast to search,
+ * in the same allocation. After that its bytes are trusted.
+ */
+#ifndef LSMKV_STORE_SST_READ_H
+#define LSMKV_STORE_SST_READ_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "store/block_cache.h"
+#include "store/sst_format.h"
+
+struct sst {
+	atomic_uint refs;          /* of levels, views, iterators */
+	atomic_bool obsolete;      /* unlink the file at the end */
+	atomic_bool cached;        /* some block of it may be in the cache */
+	struct fs_file file;       /* open for reading */
+	struct block_cache *cache; /* borrowed */
+	struct sst_info info;      /* owned */
+	struct sst_footer footer;
+	uint32_t blocks;    /* data blocks; at least 1 */
+	size_t block_bytes; /* raw bytes of one with several entries */
+	uint64_t keys;      /* different ones */
+};
+
+/* A data block. */
+struct sst_block {
+	struct cache_block head;
+	uint64_t base_version;
+	const unsigned char *data; /* raw payload, in this allocation */
+	const unsigned char *end;  /* behind it */
+	uint32_t *at;              /* of each entry in data, ascending */
+	uint32_t count;            /* entries; at least 1 */
+	bool deflated;             /* how it stands on the disk */
+	unsigned char tags[];      /* a byte of each key's hash, so that memchr
+				      finds a key; then at[], then data */
+};
+
+/* The block index. */
+struct sst_index {
+	struct cache_block head;
+	uint32_t count;             /* data blocks */
+	uint32_t common;            /* bytes that all its keys begin with */
+	const unsigned char *first; /* the first key, for these */
+	const unsigned char *data;  /* raw payload, in this allocation */
+	const unsigned char *end;   /* behind it */
+	uint64_t *prefix;           /* of each record's key: the 8 bytes behind
+					the common ones as a big-endian number,
+					padded with zeros */
+	uint64_t *offset;           /* of each block in the file, and of the
+					end of the last */
+	uint32_t *at;               /* of each record in data */
+};
+
+/* The bloom filter. */
+struct sst_filter {
+	struct cache_block head;
+	struct slice bits; /* in this allocation, on a 64-byte boundary */
+};
+
+/* What the index says of one block. */
+struct sst_index_record {
+	struct slice key; /* (key, version) is at or behind its last entry, and
+			      before the first of the next block */
+	uint64_t version;
+	uint64_t stored; /* bytes in the file, trailer included */
+	uint64_t count;  /* entries */
+};
+
+/* ---- loading: checks everything (sst_block.c) ---- */
+
+/*
+ * Makes data block i of what was read at its place. One private pin; the
+ * caller may hand it to the cache instead.
+ */
+int sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
+                   struct slice stored, struct sst_block **out,
+                   struct err *err);
+int sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
+                   struct err *err);
+int sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
+                    struct err *err);
+/*
+ * Checks a block's trailer and inflates it into out (replacing its content).
+ * what names it in messages.
+ */
+int sst_unseal(const char *name, uint64_t number, uint64_t offset,
+               const char *what, struct slice stored, struct buf *out,
+               struct err *err);
+
+/* ---- searching ---- */
+
+/* Entry i < count. */
+static inline void
+sst_block_entry(const struct sst_block *b, uint32_t i, struct entry *e)
+{
+	struct reader r = { b->data + b->at[i], b->end, false };
+	bool fine = entry_decode(&r, b->base_version, e);
+
+	/* Loading has decoded it once. */
+	assert(fine);
+}
+
+/* The first entry at or behind (key, version); count if there is none. */
+uint32_t sst_block_seek(const struct sst_block *b, struct slice key,
+                        uint64_t version);
+/* Record i < count. */
+void sst_index_record(const struct sst_index *x, uint32_t i,
+                      struct sst_index_record *record);
+/*
+ * The only block that may hold the first entry at or behind (key, version),
+ * unless that is the first of the block behind it; count if there is none.
+ */
+uint32_t sst_index_seek(const struct sst_index *x, struct slice key,
+                        uint64_t version);
+
+/* ---- reading (sst_read.c) ---- */
+
+/*
+ * A stretch of the file in memory, for those who read one block after the
+ * other past the cache: it grows with every block in a row.
+ */
+struct sst_window {
+	struct buf bytes; /* owned */
+	uint64_t offset;  /* in the file, of the first of them */
+	uint64_t ahead;   /* bytes to read next time; 0 after a jump: no more
+			      than what is asked for */
+};
+
+#define SST_WINDOW_INIT                                                        \
+	{                                                                      \
+		BUF_INIT, 0, 0                                                 \
+	}
+
+/*
+ * [offset, offset + len) of the data blocks; *out is good until the next
+ * call. backward: the caller walks towards the start.
+ */
+int sst_window_read(struct sst *t, struct sst_window *w, uint64_t offset,
+                    uint64_t len, bool backward, struct slice *out,
+                    struct err *err);
+
+/*
+ * Opens the file and reads its header, properties and footer: all of info but
+ * the crc. No cache. One reference.
+ */
+int sst_open_file(struct sst **out, struct fs_dir *dir, uint64_t number,
+                  struct err *err);
+/* Reads [offset, offset + len) of the file into out, replacing its content. */
+int sst_read_stored(struct sst *t, uint64_t offset, uint64_t len,
+                    struct buf *out, struct err *err);
+
+/* Pinned, out of the cache or else from the disk; kept there if `fill`. */
+int sst_get_index(struct sst *t, bool fill, struct sst_index **out,
+                  struct err *err);
+/*
+ * Data block i, pinned, out of the cache or else from the disk: kept there, or
+ * read through the window past_cache, if it is not NULL.
+ */
+int sst_get_block(struct sst *t, const struct sst_index *x, uint32_t i,
+                  struct sst_window *past_cache, bool backward,
+                  struct sst_block **out, struct err *err);
+
+#endif
