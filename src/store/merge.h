@@ -39,8 +39,9 @@ struct merge_rule {
 	size_t deeper_count;
 	/* The rule's own memory; zero at first, release with merge_rule_release. */
 	struct buf key;            /* of the entry judged last */
-	uint64_t seen_by;          /* 1 + index of the oldest snapshot that the
-				      key's entries so far cover */
+	size_t covered;            /* index of the oldest snapshot that the
+				      key's entries so far cover;
+				      snapshot_count: all that come later */
 	size_t deeper_at;          /* first range that may still matter */
 	bool started;
 };

@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Choosing the next compaction; plan.h tells the policy.
+ *
+ * What holds of every plan: for each input, all that is older and overlaps it
+ * in level 0, and all that overlaps it in the output level, is an input too;
+ * levels in between overlap no input above them. So the output may take its
+ * place in the tree, and only what lies deeper than the output level can hide
+ * older versions of its keys. Runs in the compactor's thread and in tests.
+ */
+#include <stdlib.h>
+
+#include "store/plan.h"
+
+#define DEPTH 10u       /* a level is this many times the one above */
+#define EXPAND 25u      /* a job grows to this many files' bytes for free */
+#define SWEEP_FILES 4u  /* files' bytes of the upper level a sweep's job takes */
+#define DENSE 0.5       /* this share of garbage is plenty */
+
+/* ---- collecting inputs ---- */
+
+void
+plan_release(struct plan *p)
+{
+	for (size_t i = 0; i < p->input_count; i++)
+		sst_unref(p->inputs[i].file);
+	free(p->inputs);
+	*p = (struct plan)PLAN_INIT;
+}
+
+void
+plan_sweep_release(struct plan_sweep *sweep)
+{
+	buf_release(&sweep->key);
+}
+
+const char *
+plan_why_word(enum plan_why why)
+{
+	static const char *const words[] = { "size", "reclaim", "settle",
+					     "all" };
+
+	return words[why];
+}
+
+static int
+add(struct plan *p, unsigned level, struct sst *file, struct err *err)
+{
+	const struct sst_info *info = sst_info_of(file);
+	struct slice smallest = buf_slice(&info->smallest);
+	struct slice largest = buf_slice(&info->largest);
+	struct plan_file *inputs;
+
+	inputs = reallocarray(p->inputs, p->input_count + 1, sizeof(*inputs));
+	if (!inputs)
+		return err_nomem(err, (p->input_count + 1) * sizeof(*inputs));
+	p->inputs = inputs;
+	if (!p->input_count) {
+		p->from_level = level;
+		p->smallest = smallest;
+		p->largest = largest;
+	}
+	inputs[p->input_count].level = level;
+	inputs[p->input_count].file = sst_ref(file);
+	p->input_count++;
+	p->bytes += info->size;
+	p->raw_bytes += info->raw_bytes;
+	p->entries += info->entries;
+	if (slice_cmp(smallest, p->smallest) < 0)
+		p->smallest = smallest;
+	if (slice_cmp(largest, p->largest) > 0)
+		p->largest = largest;
+	return 0;
+}
+
+static int
+add_run(struct plan *p, const struct levels *l, unsigned n, size_t first,
+	size_t count, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = first; i < first + count && !rc; i++)
+		rc = add(p, n, l->level[n].files[i], err);
+	return rc;
+}
+
+static uint64_t
+run_bytes(const struct levels *l, unsigned n, size_t first, size_t count)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = first; i < first + count; i++)
+		sum += sst_info_of(l->level[n].files[i])->size;
+	return sum;
+}
+
+static uint64_t
+overlap_bytes(const struct levels *l, unsigned n, struct slice smallest,
+	      struct slice largest)
+{
+	size_t first, count;
+
+	if (n >= LEVELS_MAX)
+		return 0;
+	levels_overlap(l, n, smallest, largest, &first, &count);
+	return run_bytes(l, n, first, count);
+}
+
+/*
+ * Level 0 from the file `seed` on: everything that overlaps, newer or older,
+ * and what that overlaps, newest first. Whatever stays behind overlaps none.
+ */
+static int
+add_level0(struct plan *p, const struct levels *l, size_t seed,
+	   struct err *err)
+{
+	const struct level *zero = &l->level[0];
+	struct slice smallest =
+		buf_slice(&sst_info_of(zero->files[seed])->smallest);
+	struct slice largest =
+		buf_slice(&sst_info_of(zero->files[seed])->largest);
+	bool *taken = calloc(zero->count, sizeof(*taken));
+	bool more = true;
+	int rc = 0;
+
+	if (!taken)
+		return err_nomem(err, zero->count);
+	taken[seed] = true;
+	while (more) {
+		more = false;
+		for (size_t i = 0; i < zero->count; i++) {
+			const struct sst_info *t = sst_info_of(zero->files[i]);
+
+			if (taken[i] ||
+			    slice_cmp(buf_slice(&t->smallest), largest) > 0 ||
+			    slice_cmp(buf_slice(&t->largest), smallest) < 0)
+				continue;
+			taken[i] = more = true;
+			if (slice_cmp(buf_slice(&t->smallest), smallest) < 0)
+				smallest = buf_slice(&t->smallest);
+			if (slice_cmp(buf_slice(&t->largest), largest) > 0)
+				largest = buf_slice(&t->largest);
+		}
+	}
+	for (size_t i = 0; i < zero->count && !rc; i++)
+		if (taken[i])
+			rc = add(p, 0, zero->files[i], err);
+	free(taken);
+	return rc;
+}
+
+/* The first level below n that overlaps the plan's range, or `otherwise`. */
+static unsigned
+first_below(const struct plan *p, const struct levels *l, unsigned n,
+	    unsigned otherwise)
+{
+	size_t first, count;
+
+	for (unsigned m = n + 1; m < LEVELS_MAX; m++) {
+		levels_overlap(l, m, p->smallest, p->largest, &first, &count);
+		if (count)
+			return m;
+	}
+	return otherwise;
+}
+
+/* Takes what overlaps in the output level, and names what is to be done. */
+static int
+add_target(struct plan *p, const struct plan_input *in, unsigned target,
+	   bool may_move, struct err *err)
+{
+	const struct levels *l = in->levels;
+	size_t first = 0, count = 0;
+	int rc = 0;
+
+	p->output_level = target;
+	p->kind = PLAN_MERGE;
+	if (target == p->from_level)
+		return 0;
+	levels_overlap(l, target, p->smallest, p->largest, &first, &count);
+	if (may_move && !count && p->input_count == 1 &&
+	    overlap_bytes(l, target + 1, p->smallest, p->largest) <=
+		    PLAN_GRANDPARENTS * in->file_bytes)
+		p->kind = PLAN_MOVE;
+	else
+		rc = add_run(p, l, target, first, count, err);
+	return rc;
+}
+
+/* ---- one level down ---- */
+
+/*
+ * Widens [*first, *first + *count) of level n by neighbours that take part
+ * without more of the level below: their way down is free.
+ */
+static void
+expand(const struct plan_input *in, unsigned n, size_t *first, size_t *count)
+{
+	const struct level *level = &in->levels->level[n];
+	uint64_t limit = EXPAND * in->file_bytes, bytes;
+	size_t begin, below, begin_now, below_now;
+	struct slice smallest, largest;
+
+	smallest = buf_slice(&sst_info_of(level->files[*first])->smallest);
+	largest = buf_slice(
+		&sst_info_of(level->files[*first + *count - 1])->largest);
+	levels_overlap(in->levels, n + 1, smallest, largest, &begin, &below);
+	if (!below)
+		return;
+	bytes = run_bytes(in->levels, n, *first, *count) +
+		run_bytes(in->levels, n + 1, begin, below);
+	while (*first + *count < level->count) {
+		const struct sst_info *t =
+			sst_info_of(level->files[*first + *count]);
+
+		levels_overlap(in->levels, n + 1, smallest,
+			       buf_slice(&t->largest), &begin_now, &below_now);
+		bytes += t->size;
+		if (below_now != below || bytes > limit)
+			break;
+		largest = buf_slice(&t->largest);
+		++*count;
+	}
+	while (*first) {
+		const struct sst_info *t =
+			sst_info_of(level->files[*first - 1]);
+
+		levels_overlap(in->levels, n + 1, buf_slice(&t->smallest),
+			       largest, &begin_now, &below_now);
+		bytes += t->size;
+		if (below_now != below || bytes > limit)
+			break;
+		smallest = buf_slice(&t->smallest);
+		--*first;
+		++*count;
+	}
+}
+
+static int
+push_file(struct plan *p, const struct plan_input *in, unsigned n,
+	  size_t index, struct err *err)
+{
+	size_t first = index, count = 1;
+	int rc;
+
+	if (!n) {
+		rc = add_level0(p, in->levels, index, err);
+	} else {
+		expand(in, n, &first, &count);
+		rc = add_run(p, in->levels, n, first, count, err);
+	}
+	return rc ? rc : add_target(p, in, n + 1, true, err);
+}
+
+static uint64_t
+age_ms(const struct plan_input *in, const struct sst_info *t)
+{
+	uint64_t made_ms = t->created * 1000;
+
+	/* A clock that was set back must not keep a file for ever. */
+	return made_ms > in->now_ms ? UINT64_MAX : in->now_ms - made_ms;
+}
+
+/*
+ * The file of level n >= 1 that drags the least along, or the oldest of those;
+ * only files of at least min_age_ms. False if there is none.
+ */
+static bool
+cheapest(const struct plan_input *in, unsigned n, uint64_t min_age_ms,
+	 size_t *index)
+{
+	const struct level *level = &in->levels->level[n];
+	double best = 0;
+	bool found = false;
+
+	for (size_t i = 0; i < level->count; i++) {
+		const struct sst_info *t = sst_info_of(level->files[i]);
+		double ratio;
+
+		if (age_ms(in, t) < min_age_ms)
+			continue;
+		ratio = (double)overlap_bytes(in->levels, n + 1,
+					      buf_slice(&t->smallest),
+					      buf_slice(&t->largest)) /
+			(double)(t->size ? t->size : 1);
+		if (found &&
+		    (ratio > best ||
+		     (ratio >= best &&
+		      t->number > sst_info_of(level->files[*index])->number)))
+			continue;
+		found = true;
+		best = ratio;
+		*index = i;
+	}
+	return found;
+}
+
+/* ---- over the target ---- */
+
+static unsigned
+deepest(const struct levels *l)
+{
+	unsigned n = LEVELS_MAX - 1;
+
+	while (n && !l->level[n].count)
+		n--;
+	return n;
+}
+
+static uint64_t
+times_depth(uint64_t bytes, unsigned steps)
+{
+	while (steps-- && bytes < UINT64_MAX / DEPTH)
+		bytes *= DEPTH;
+	return bytes;
+}
+
+static uint64_t
+share_of_deepest(const struct levels *l, unsigned last, unsigned n)
+{
+	uint64_t bytes = l->level[last].bytes;
+
+	for (; n < last; n++)
+		bytes /= DEPTH;
+	return bytes;
+}
+
+/*
+ * Level 1 has its fixed target and every other one ten times the target of the
+ * one above, but none above the deepest more than its tenth of what really is
+ * below: otherwise a store that has just outgrown a level would hold two
+ * levels of about the same size, and with them everything twice.
+ */
+static uint64_t
+target_bytes(const struct plan_input *in, unsigned n)
+{
+	unsigned last = deepest(in->levels);
+	uint64_t fixed = times_depth(in->level1_bytes, n - 1), share;
+
+	if (n >= last)
+		return fixed;
+	share = share_of_deepest(in->levels, last, n);
+	if (share < in->level1_bytes)
+		share = in->level1_bytes;
+	return share < fixed ? share : fixed;
+}
+
+double
+plan_score(const struct plan_input *in, unsigned n)
+{
+	uint64_t target;
+
+	if (!n)
+		return (double)in->levels->level[0].count /
+		       (double)(in->level0_files ? in->level0_files : 1);
+	if (n == LEVELS_MAX - 1)
+		return 0;
+	target = target_bytes(in, n);
+	return (double)in->levels->level[n].bytes /
+	       (double)(target ? target : 1);
+}
+
+static int
+pick_size(struct plan *p, const struct plan_input *in, struct err *err)
+{
+	double best = plan_score(in, 0);
+	unsigned level = 0;
+	size_t index;
+
+	/* Level 0 far over its target holds up writers: it cannot wait. */
+	for (unsigned n = 1; n < LEVELS_MAX && best < 2; n++) {
+		double score = plan_score(in, n);
+
+		if (score > best) {
+			best = score;
+			level = n;
+		}
+	}
+	if (best < 1 || !in->levels->level[level].count)
+		return 0;
+	p->why = PLAN_SIZE;
+	p->score = best;
+	index = in->levels->level[0].count - 1; /* the oldest */
+	if (level && !cheapest(in, level, 0, &index))
+		return 0;
+	return push_file(p, in, level, index, err);
+}
+
+/* ---- garbage ---- */
+
+static uint64_t
+retained_in(const struct plan_input *in, uint64_t number)
+{
+	for (size_t i = 0; i < in->retained_count; i++)
+		if (in->retained[i].number == number)
+			return in->retained[i].entries;
+	return 0;
+}
+
+/*
+ * The share of a file's entries known to be garbage that can go now; 0 if
+ * there is none. How many have expired is not known, only that one has.
+ */
+static double
+garbage(const struct plan_input *in, const struct sst_info *t)
+{
+	uint64_t entries = t->tombstones + retained_in(in, t->number);
+
+	if (t->max_version > in->oldest_snapshot)
+		return 0;
+	if (!entries && t->min_expires && t->min_expires <= in->now_ms / 1000)
+		entries = 1;
+	return (double)entries / (double)(t->entries ? t->entries : 1);
+}
+
+/* Plenty of it below level 0 has waited before: once more, but shorter. */
+static bool
+is_due(const struct plan_input *in, const struct sst_info *t, unsigned n,
+       double share)
+{
+	uint64_t wait = n && share >= DENSE ? in->reclaim_ms / 4
+					    : in->reclaim_ms;
+
+	return age_ms(in, t) >= wait;
+}
+
+static int
+pick_reclaim(struct plan *p, const struct plan_input *in, struct err *err)
+{
+	const struct levels *l = in->levels;
+	double best = 0;
+	unsigned level = 0, target;
+	size_t index = 0;
+	int rc;
+
+	/* The upper level wins a tie: it makes the lower one's work easier. */
+	for (unsigned n = 0; n < LEVELS_MAX; n++)
+		for (size_t i = 0; i < l->level[n].count; i++) {
+			const struct sst_info *t =
+				sst_info_of(l->level[n].files[i]);
+			double share = garbage(in, t);
+
+			if (share <= best || (in->resting && share < DENSE) ||
+			    !is_due(in, t, n, share))
+				continue;
+			best = share;
+			level = n;
+			index = i;
+		}
+	if (best <= 0)
+		return 0;
+	p->why = PLAN_RECLAIM;
+	p->score = best;
+	p->dense = best >= DENSE;
+	rc = level ? add_run(p, l, level, index, 1, err)
+		   : add_level0(p, l, index, err);
+	if (rc)
+		return rc;
+	target = first_below(p, l, level, level ? level : 1);
+	return add_target(p, in, target, false, err);
+}
+
+/*
+ * What rests in upper levels may shadow as much of the deepest, and nobody
+ * knows before it is merged; worth it while that may be over a tenth.
+ */
+static int
+pick_settle(struct plan *p, const struct plan_input *in, struct err *err)
+{
+	const struct levels *l = in->levels;
+	unsigned last = deepest(l);
+	size_t index = 0;
+
+	if (in->resting)
+		return 0;
+	p->why = PLAN_SETTLE;
+	/* Newest first: when that has rested, all of level 0 has. */
+	if (l->level[0].count + (last > 0) >= 2 && l->level[0].count &&
+	    l->level[0].bytes > share_of_deepest(l, last, 0) * (last > 0) &&
+	    age_ms(in, sst_info_of(l->level[0].files[0])) >= in->reclaim_ms)
+		return push_file(p, in, 0, l->level[0].count - 1, err);
+	for (unsigned n = 1; n < last; n++)
+		if (l->level[n].bytes > share_of_deepest(l, last, n) &&
+		    cheapest(in, n, in->reclaim_ms, &index))
+			return push_file(p, in, n, index, err);
+	return 0;
+}
+
+int
+plan_pick(struct plan *out, const struct plan_input *in, struct err *err)
+{
+	int rc = pick_size(out, in, err);
+
+	if (!rc && out->kind == PLAN_NONE)
+		rc = pick_reclaim(out, in, err);
+	if (!rc && out->kind == PLAN_NONE)
+		rc = pick_settle(out, in, err);
+	return rc;
+}
+
+/* ---- everything ---- */
+
+static bool
+is_clean(const struct plan_input *in)
+{
+	const struct levels *l = in->levels;
+	unsigned last = deepest(l);
+
+	for (unsigned n = 0; n < last; n++)
+		if (l->level[n].count)
+			return false;
+	if (!last)
+		return !l->level[0].count;
+	for (size_t i = 0; i < l->level[last].count; i++)
+		if (garbage(in, sst_info_of(l->level[last].files[i])) > 0)
+			return false;
+	return true;
+}
+
+/* The piece of level n >= 1 behind the sweep's key; false at its end. */
+static bool
+next_piece(const struct plan_input *in, const struct plan_sweep *sweep,
+	   bool garbage_only, size_t *first, size_t *count)
+{
+	const struct level *level = &in->levels->level[sweep->level];
+	uint64_t bytes = 0;
+
+	*count = 0;
+	for (size_t i = 0; i < level->count; i++) {
+		const struct sst_info *t = sst_info_of(level->files[i]);
+
+		if (sweep->started && slice_cmp(buf_slice(&t->smallest),
+						buf_slice(&sweep->key)) <= 0)
+			continue;
+		if (garbage_only && garbage(in, t) <= 0) {
+			if (*count)
+				break;
+			continue;
+		}
+		if (!*count)
+			*first = i;
+		++*count;
+		bytes += t->size;
+		if (bytes >= SWEEP_FILES * in->file_bytes)
+			break;
+	}
+	return *count > 0;
+}
+
+static int
+sweep_level(struct plan *out, const struct plan_input *in,
+	    struct plan_sweep *sweep, unsigned last, struct err *err)
+{
+	const struct levels *l = in->levels;
+	unsigned n = sweep->level;
+	size_t first = 0, count = 0;
+	int rc;
+
+	if (!n) {
+		sweep->level = 1;
+		if (!l->level[0].count)
+			return 0;
+		rc = add_run(out, l, 0, 0, l->level[0].count, err);
+		return rc ? rc : add_target(out, in, 1, false, err);
+	}
+	if (!next_piece(in, sweep, n == last, &first, &count)) {
+		sweep->level++;
+		sweep->started = false;
+		return 0;
+	}
+	rc = add_run(out, l, n, first, count, err);
+	if (rc)
+		return rc;
+	rc = buf_set(&sweep->key, out->largest, err);
+	if (rc)
+		return rc;
+	sweep->started = true;
+	return add_target(out, in, n == last ? n : n + 1, true, err);
+}
+
+int
+plan_pick_all(struct plan *out, const struct plan_input *in,
+	      uint64_t bytes_max, struct plan_sweep *sweep, struct err *err)
+{
+	const struct levels *l = in->levels;
+	unsigned last = deepest(l);
+	int rc = 0;
+
+	out->why = PLAN_ALL;
+	if (sweep->done || is_clean(in)) {
+		sweep->done = true;
+		return 0;
+	}
+	if (!sweep->level && levels_bytes(l) <= bytes_max) {
+		for (unsigned n = 0; n < LEVELS_MAX && !rc; n++)
+			rc = add_run(out, l, n, 0, l->level[n].count, err);
+		out->kind = PLAN_MERGE;
+		out->output_level = last ? last : 1;
+		sweep->done = true;
+		return rc;
+	}
+	while (!rc && out->kind == PLAN_NONE) {
+		if (sweep->level > (last ? last : 1)) {
+			sweep->done = true;
+			break;
+		}
+		rc = sweep_level(out, in, sweep, last, err);
+	}
+	return rc;
+}
