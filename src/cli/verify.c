@@ -192,6 +192,7 @@ check_manifest(struct verify *v, struct err *err)
 struct sst_progress {
 	struct verify *verify;
 	char name[NAME_MAX_LEN];
+	uint64_t done; /* bytes of the file that were counted */
 };
 
 static int
@@ -199,8 +200,43 @@ count_bytes(void *arg, uint64_t bytes)
 {
 	struct sst_progress *p = arg;
 
-	progress_add(&p->verify->progress, p->name, bytes);
+	progress_add(&p->verify->progress, p->name, bytes - p->done);
+	p->done = bytes;
 	return 0;
+}
+
+struct block_damages {
+	struct verify *verify;
+	uint64_t count;
+};
+
+static void
+report_block(void *arg, const char *message)
+{
+	struct block_damages *d = arg;
+
+	report(d->verify, "%s", message);
+	d->count++;
+}
+
+/* Reads all of an open SST and reports what is wrong with it. */
+static int
+check_content(struct verify *v, struct sst *t, struct sst_progress *p,
+              struct err *err)
+{
+	struct block_damages blocks = { .verify = v };
+	struct err all = ERR_INIT;
+	int rc = sst_check(t, count_bytes, p, err);
+
+	if (rc != LSMKV_ECORRUPT && rc != LSMKV_EIO)
+		return rc;
+	/* It stopped at the first one. Without an index there is no second. */
+	if (sst_damaged_blocks(t, report_block, &blocks, &all) ==
+	    LSMKV_ENOMEM) {
+		*err = all;
+		return LSMKV_ENOMEM;
+	}
+	return blocks.count ? 0 : rc;
 }
 
 /*
@@ -232,7 +268,7 @@ check_sst(struct verify *v, const struct sst_info *info, struct err *err)
 	if (rc && file_size(v->dir, p.name, &size, NULL) == LSMKV_NOTFOUND)
 		return LSMKV_NOTFOUND;
 	if (!rc)
-		rc = sst_check(t, count_bytes, &p, err);
+		rc = check_content(v, t, &p, err);
 	rc = absorb(v, rc, err);
 	sst_unref(t);
 	v->files++;

@@ -137,6 +137,16 @@ int sst_iter_new(struct iter **out, struct sst *t, bool fill_cache,
 int sst_check(struct sst *t, int (*progress)(void *arg, uint64_t bytes),
 	      void *arg, struct err *err);
 
+/*
+ * Where sst_check stops at the first damage, this goes on: reads every data
+ * block and calls damaged(arg, message) for each that its own checksum and
+ * content prove wrong; the message names file and offset. An error is only
+ * what keeps it from reading the blocks at all.
+ */
+int sst_damaged_blocks(struct sst *t,
+		       void (*damaged)(void *arg, const char *message),
+		       void *arg, struct err *err);
+
 /* One block as dump prints it. */
 struct sst_block_info {
 	uint64_t offset;    /* in the file */

@@ -224,6 +224,41 @@ done:
 }
 
 int
+sst_damaged_blocks(struct sst *t,
+                   void (*damaged)(void *arg, const char *message), void *arg,
+                   struct err *err)
+{
+	struct sst_window window = SST_WINDOW_INIT;
+	struct sst_index *x;
+	int code = sst_get_index(t, false, &x, err);
+
+	if (code)
+		return code;
+	for (uint32_t i = 0; i < x->count && !code; i++) {
+		struct err damage = ERR_INIT;
+		struct sst_block *b = NULL;
+		struct slice stored;
+
+		code = sst_window_read(t, &window, x->offset[i],
+		                       x->offset[i + 1] - x->offset[i], false,
+		                       &stored, &damage);
+		if (!code)
+			code = sst_block_make(t, x, i, stored, &b, &damage);
+		if (!code) {
+			cache_block_unpin(&b->head);
+		} else if (code == LSMKV_ECORRUPT || code == LSMKV_EIO) {
+			damaged(arg, damage.message);
+			code = 0;
+		} else if (err) {
+			*err = damage;
+		}
+	}
+	buf_release(&window.bytes);
+	cache_block_unpin(&x->head);
+	return code;
+}
+
+int
 sst_blocks(struct sst *t,
            int (*each)(void *arg, const struct sst_block_info *b), void *arg,
            struct err *err)

@@ -218,8 +218,9 @@ sst_footer_decode(const unsigned char *header, const unsigned char *footer,
 
 	if (memcmp(header, SST_MAGIC, SST_MAGIC_BYTES))
 		return err_set(err, LSMKV_ECORRUPT,
-		               "%s: does not begin with %s: not an SST", name,
-		               SST_MAGIC);
+		               "%s: header at 0 does not begin with %s: "
+		               "not an SST",
+		               name, SST_MAGIC);
 	if (memcmp(footer + FOOTER_MAGIC_AT, SST_MAGIC, SST_MAGIC_BYTES))
 		return err_set(err, LSMKV_ECORRUPT,
 		               "%s: footer at %" PRIu64
@@ -228,7 +229,7 @@ sst_footer_decode(const unsigned char *header, const unsigned char *footer,
 	/* Damage would have to hit both to look like a version to come. */
 	if (head_version == version && version != SST_FORMAT_VERSION)
 		return err_set(err, LSMKV_EVERSION,
-		               "%s: has format version %" PRIu32
+		               "%s: header at 0: format version %" PRIu32
 		               ", this program reads %u",
 		               name, version, SST_FORMAT_VERSION);
 	if (head_version != SST_FORMAT_VERSION || get_u32(header + 12))
