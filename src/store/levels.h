@@ -26,11 +26,21 @@ struct levels {
 	struct level level[LEVELS_MAX];
 };
 
+struct levels_added {
+	unsigned level;
+	struct sst *file;
+};
+
+struct levels_removed {
+	unsigned level;
+	uint64_t number; /* of the file */
+};
+
 /* A change of the tree. Arrays are the caller's; nothing is owned. */
 struct levels_edit {
-	struct { unsigned level; struct sst *file; } *added;
+	struct levels_added *added;
 	size_t added_count;
-	struct { unsigned level; uint64_t number; } *removed;
+	struct levels_removed *removed;
 	size_t removed_count;
 };
 

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Flush: sealed memtables become level 0 SSTs, and every change of the tree,
+ * the compactor's too, becomes the truth here.
+ *
+ * The steps of a flush, and what a crash leaves after each (recovery removes
+ * files that the MANIFEST does not name, and replays the WAL):
+ *
+ *  1. SST written under a temporary name   a file that nobody names
+ *  2. SST fsynced, renamed, directory fsynced   the same
+ *  3. MANIFEST.tmp written and fsynced     the old MANIFEST counts
+ *  4. MANIFEST renamed, directory fsynced  either counts; both are whole, and
+ *                                          the WAL segment is still there
+ *  5. view published                       nothing on disk
+ *  6. WAL segment unlinked                 a segment that is not needed
+ */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/merge.h"
+#include "store/names.h"
+#include "store/store_impl.h"
+
+#define RETRY_FIRST_MS 100u
+#define RETRY_MOST_MS 5000u
+#define LOOK_MS 500u /* how often idleness is looked at */
+#define AGED 6u      /* a memtable with tombstones is old after this many
+			idle times, however busy it is */
+
+/* ---- from a memtable to an SST ---- */
+
+static int
+write_entries(struct store *s, struct memtable *m, struct sst_writer *w,
+	      uint64_t *raw_bytes, struct err *err)
+{
+	struct merge_rule rule = { 0 };
+	struct iter *it = NULL;
+	uint64_t *snapshots = NULL;
+	size_t count = 0;
+	int rc;
+
+	rc = store_snapshot_list(s, &snapshots, &count, err);
+	if (!rc)
+		rc = memtable_iter_new(&it, m, err);
+	if (rc)
+		goto done;
+	rule.snapshots = snapshots;
+	rule.snapshot_count = count;
+	for (rc = iter_first(it, err); !rc && it->valid;
+	     rc = iter_next(it, err)) {
+		enum merge_verdict verdict;
+
+		if (atomic_load_explicit(&s->flush.stopping,
+					 memory_order_relaxed)) {
+			rc = err_set(err, LSMKV_ESHUTDOWN,
+				     "the store is closing");
+			break;
+		}
+		rc = merge_judge(&rule, &it->entry, &verdict, err);
+		if (rc)
+			break;
+		/*
+		 * Tombstones and expired entries hide older ones in the
+		 * levels below: only what is shadowed goes.
+		 */
+		if (verdict == MERGE_SHADOWED)
+			continue;
+		*raw_bytes += it->entry.key.len + it->entry.value.len;
+		rc = sst_writer_add(w, &it->entry, err);
+		if (rc)
+			break;
+	}
+done:
+	iter_close(it);
+	merge_rule_release(&rule);
+	free(snapshots);
+	return rc;
+}
+
+int
+flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
+		struct err *err)
+{
+	struct sst_options options = s->options.compactor.sst;
+	struct sst_info info = SST_INFO_INIT;
+	struct sst_writer *w = NULL;
+	uint64_t start = clock_mono_ns(), raw = 0;
+	int rc;
+
+	*out = NULL;
+	if (!memtable_entries(m))
+		return 0;
+	options.deflate_level = s->options.flush_deflate_level;
+	rc = sst_writer_open(&w, s->dir, store_next_file(s), &options, err);
+	if (rc)
+		goto done;
+	rc = write_entries(s, m, w, &raw, err);
+	if (rc) {
+		sst_writer_abort(w);
+		goto done;
+	}
+	rc = sst_writer_finish(w, &info, err);
+	if (!rc)
+		rc = fs_dir_sync(s->dir, err);
+	if (!rc)
+		rc = sst_open(out, s->dir, &info, s->cache, err);
+	if (rc) {
+		char name[NAME_MAX_LEN];
+
+		if (info.number)
+			fs_unlink(s->dir, name_sst(info.number, name), NULL);
+		goto done;
+	}
+	atomic_fetch_add(&s->flushes, 1);
+	atomic_fetch_add(&s->flush_bytes, info.size);
+	log_info("flush: wal %llu -> sst %llu, %llu entries, %.1f MB -> "
+		 "%.1f MB, %llu ms",
+		 (unsigned long long)memtable_segment(m),
+		 (unsigned long long)info.number,
+		 (unsigned long long)info.entries, (double)raw / 1e6,
+		 (double)info.size / 1e6,
+		 (unsigned long long)((clock_mono_ns() - start) / 1000000));
+done:
+	sst_info_release(&info);
+	return rc ? err_prepend(err, "flush") : 0;
+}
+
+/* ---- making a change of the tree the truth ---- */
+
+static int
+publish(struct store *s, struct levels *levels, struct memtable *flushed,
+	struct err *err)
+{
+	struct view *now, *v;
+
+	pthread_mutex_lock(&s->view_mutex);
+	now = atomic_load(&s->views.current);
+	v = view_new(now->active, now->sealed,
+		     now->sealed_count - (flushed ? 1 : 0), levels);
+	if (v)
+		view_publish(&s->views, v);
+	pthread_mutex_unlock(&s->view_mutex);
+	return v ? 0 : err_nomem(err, sizeof(*v));
+}
+
+/* The segment that recovery needs first once `flushed` is in the tree. */
+static uint64_t
+wal_oldest_after(struct store *s, struct memtable *flushed)
+{
+	struct view *now;
+	uint64_t oldest;
+
+	if (!flushed)
+		return s->head.wal_oldest;
+	pthread_mutex_lock(&s->view_mutex);
+	now = atomic_load(&s->views.current);
+	oldest = memtable_segment(now->sealed_count > 1
+					  ? now->sealed[now->sealed_count - 2]
+					  : now->active);
+	pthread_mutex_unlock(&s->view_mutex);
+	return oldest;
+}
+
+static struct levels *
+current_levels(struct store *s)
+{
+	struct view_slot *slot;
+	struct levels *l = levels_ref(view_enter(&s->views, &slot)->levels);
+
+	view_leave(slot);
+	return l;
+}
+
+int
+flush_install(struct store *s, const struct levels_edit *edit,
+	      struct memtable *flushed, struct err *err)
+{
+	struct levels *before = NULL, *after = NULL;
+	struct manifest head;
+	bool renamed = false;
+	int rc;
+
+	pthread_mutex_lock(&s->manifest_mutex);
+	rc = store_failed(s, err);
+	if (rc)
+		goto done;
+	before = current_levels(s);
+	rc = levels_apply(before, edit, &after, err);
+	if (rc)
+		goto done;
+	head = s->head;
+	head.generation++;
+	head.wal_oldest = wal_oldest_after(s, flushed);
+	if (flushed && head.last_version < memtable_max_version(flushed))
+		head.last_version = memtable_max_version(flushed);
+	head.next_file = atomic_load(&s->next_file);
+	rc = manifest_save(s->dir, &head, after, &renamed, err);
+	if (rc && renamed)
+		store_fail(s, "%s", err->message);
+	if (rc)
+		goto done;
+	s->head = head;
+	rc = publish(s, after, flushed, err);
+	if (rc) {
+		/* The disk is ahead of what we serve: writes must stop. */
+		store_fail(s, "%s", err->message);
+		goto done;
+	}
+	for (size_t i = 0; i < edit->removed_count; i++) {
+		const struct level *l = &before->level[edit->removed[i].level];
+
+		for (size_t j = 0; j < l->count; j++)
+			if (sst_info_of(l->files[j])->number ==
+			    edit->removed[i].number)
+				sst_set_obsolete(l->files[j]);
+	}
+done:
+	pthread_mutex_unlock(&s->manifest_mutex);
+	levels_unref(before);
+	levels_unref(after);
+	view_box_reclaim(&s->views);
+	pthread_mutex_lock(&s->flush.mutex);
+	pthread_cond_broadcast(&s->flush.done);
+	pthread_mutex_unlock(&s->flush.mutex);
+	return rc;
+}
+
+/* ---- the thread ---- */
+
+static struct memtable *
+oldest_sealed(struct store *s)
+{
+	struct view_slot *slot;
+	struct view *v = view_enter(&s->views, &slot);
+	struct memtable *m = NULL;
+
+	if (v->sealed_count)
+		m = memtable_ref(v->sealed[v->sealed_count - 1]);
+	view_leave(slot);
+	return m;
+}
+
+static int
+flush_one(struct store *s, struct memtable *m, struct err *err)
+{
+	struct levels_edit edit = { 0 };
+	char name[NAME_MAX_LEN];
+	struct sst *t = NULL;
+	int rc;
+
+	rc = store_failed(s, err);
+	if (!rc)
+		rc = flush_write_sst(s, m, &t, err);
+	if (rc)
+		return rc;
+	struct levels_added added = { 0, t };
+	edit.added = &added;
+	edit.added_count = t ? 1 : 0;
+	rc = flush_install(s, &edit, m, err);
+	if (rc && t && !atomic_load(&s->failed))
+		sst_set_obsolete(t); /* no MANIFEST can name it */
+	sst_unref(t);
+	if (rc)
+		return rc;
+	/* A crash before this leaves a segment that is not needed. */
+	if (fs_unlink(s->dir, name_wal(memtable_segment(m), name), err))
+		log_warn("%s", err->message);
+	if (s->compactor)
+		compactor_wake(s->compactor);
+	return 0;
+}
+
+static uint64_t
+ns_since(_Atomic uint64_t *then)
+{
+	uint64_t t = atomic_load(then), now = clock_mono_ns();
+
+	return now > t ? now - t : 0;
+}
+
+/*
+ * Tombstones in a memtable that rests would hold their space for ever; so
+ * would those in one that is written to now and then.
+ */
+static bool
+wants_idle_seal(struct store *s)
+{
+	struct view_slot *slot;
+	uint64_t idle = (uint64_t)s->options.idle_flush_ms * 1000000;
+	bool tombstones = memtable_tombstones(
+				  view_enter(&s->views, &slot)->active) > 0;
+
+	view_leave(slot);
+	return tombstones &&
+	       (ns_since(&s->commit.last_write_ns) >= idle ||
+		ns_since(&s->commit.active_since_ns) >= AGED * idle);
+}
+
+static void
+sleep_until_woken(struct flush *f, unsigned ms)
+{
+	uint64_t at = clock_mono_ns() + (uint64_t)ms * 1000000;
+	struct timespec until = { .tv_sec = (time_t)(at / 1000000000),
+				  .tv_nsec = (long)(at % 1000000000) };
+
+	pthread_mutex_lock(&f->mutex);
+	if (!f->stop && !f->woken)
+		pthread_cond_timedwait(&f->wake, &f->mutex, &until);
+	f->woken = false;
+	pthread_mutex_unlock(&f->mutex);
+}
+
+static void *
+flush_main(void *arg)
+{
+	struct store *s = arg;
+	struct flush *f = &s->flush;
+	unsigned retry_ms = RETRY_FIRST_MS;
+
+	while (!atomic_load(&f->stopping)) {
+		struct err err = ERR_INIT;
+		struct memtable *m = oldest_sealed(s);
+		int rc;
+
+		if (!m) {
+			view_box_reclaim(&s->views);
+			if (!atomic_load(&s->failed) && wants_idle_seal(s) &&
+			    !commit_seal(s, &err))
+				continue;
+			sleep_until_woken(f, LOOK_MS);
+			continue;
+		}
+		rc = flush_one(s, m, &err);
+		memtable_unref(m);
+		atomic_store(&f->last_error, rc);
+		pthread_mutex_lock(&f->mutex);
+		pthread_cond_broadcast(&f->done);
+		pthread_mutex_unlock(&f->mutex);
+		if (!rc) {
+			retry_ms = RETRY_FIRST_MS;
+			continue;
+		}
+		if (rc == LSMKV_ESHUTDOWN)
+			break;
+		atomic_fetch_add(&s->flush_failures, 1);
+		if (!atomic_load(&s->failed))
+			log_error("%s; trying again in %u ms", err.message,
+				  retry_ms);
+		sleep_until_woken(f, retry_ms);
+		retry_ms = retry_ms * 2 < RETRY_MOST_MS ? retry_ms * 2
+							: RETRY_MOST_MS;
+	}
+	return NULL;
+}
+
+int
+flush_start(struct store *s, struct err *err)
+{
+	int rc = pthread_create(&s->flush.thread, NULL, flush_main, s);
+
+	if (rc)
+		return err_set_errno(err, rc, "cannot start the flush thread");
+	s->flush.running = true;
+	return 0;
+}
+
+void
+flush_stop(struct store *s)
+{
+	struct flush *f = &s->flush;
+
+	if (!f->running)
+		return;
+	pthread_mutex_lock(&f->mutex);
+	f->stop = true;
+	atomic_store(&f->stopping, true);
+	pthread_cond_broadcast(&f->wake);
+	pthread_cond_broadcast(&f->done);
+	pthread_mutex_unlock(&f->mutex);
+	pthread_join(f->thread, NULL);
+	f->running = false;
+}
+
+void
+flush_wake(struct store *s)
+{
+	pthread_mutex_lock(&s->flush.mutex);
+	s->flush.woken = true;
+	pthread_cond_signal(&s->flush.wake);
+	pthread_mutex_unlock(&s->flush.mutex);
+}
+
+void
+flush_wait(struct store *s, unsigned timeout_ms)
+{
+	uint64_t at = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
+	struct timespec until = { .tv_sec = (time_t)(at / 1000000000),
+				  .tv_nsec = (long)(at % 1000000000) };
+	struct flush *f = &s->flush;
+
+	pthread_mutex_lock(&f->mutex);
+	if (!f->stop)
+		pthread_cond_timedwait(&f->done, &f->mutex, &until);
+	pthread_mutex_unlock(&f->mutex);
+}

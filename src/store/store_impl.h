@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The store from inside: what store.c, recover.c, commit.c and flush.c share,
+ * and nobody else includes.
+ *
+ *     store.c    open, close, get, scan, snapshots, figures
+ *     recover.c  from the files of a directory to a store that can serve
+ *     commit.c   the write path: queue, leader, WAL, memtable, back pressure
+ *     flush.c    sealed memtables to level 0; installing changes of the tree
+ *
+ * Lock order (a thread holds only locks above the one that it takes):
+ *
+ *     leadership of the commit   one writer at a time; not a mutex
+ *     manifest_mutex             over every rewrite of the MANIFEST
+ *     view_mutex                 over every replacement of the view
+ *     a reader's view slot       store_get, the leader's look-ups
+ *     commit.mutex, flush.mutex, snapshot_mutex, failure_mutex, wal_mutex
+ *                                short, nothing is taken inside
+ *
+ * view_box_reclaim waits for slots: never call it inside a slot.
+ */
+#ifndef LSMKV_STORE_STORE_IMPL_H
+#define LSMKV_STORE_STORE_IMPL_H
+
+#include <pthread.h>
+
+#include "store/manifest.h"
+#include "store/store.h"
+#include "store/view.h"
+#include "store/wal.h"
+
+#define STORE_SEALED_MAX 2u /* memtables that may wait for their flush */
+
+struct writer; /* a caller of store_write in the queue (commit.c) */
+
+struct commit {
+	pthread_mutex_t mutex;    /* over the queue */
+	struct writer *head;      /* the leader, while there is one */
+	struct writer *tail;
+	/* The leader's: */
+	struct wal *wal;          /* the segment of the active memtable */
+	bool wal_broken;          /* an append failed half-way: rotate first */
+	struct memtable *active;  /* the view holds the reference */
+	uint64_t owed_ns;         /* delay that writers still owe */
+	_Atomic uint64_t active_since_ns; /* when it became active */
+	_Atomic uint64_t last_write_ns;   /* when it was added to last */
+	/* SYNC_INTERVAL: */
+	pthread_mutex_t wal_mutex;
+	pthread_cond_t sync_wake;
+	struct wal **sealed_wals; /* wait for their sync (owned) */
+	size_t sealed_wal_count;
+	pthread_t sync_thread;
+	bool sync_running;
+	bool sync_stop;
+};
+
+struct flush {
+	pthread_mutex_t mutex;
+	pthread_cond_t wake;    /* for the thread: work, or stop */
+	pthread_cond_t done;    /* for waiters: a flush or an install ended */
+	pthread_t thread;
+	bool running;
+	bool woken;             /* `wake` was signalled since it last slept */
+	bool stop;
+	_Atomic bool stopping;  /* the same, read without the mutex */
+	_Atomic int last_error; /* outcome of the last attempt */
+};
+
+struct store {
+	struct fs_dir *dir;
+	struct fs_file lock;         /* holds the directory's flock */
+	struct store_options options;
+	struct block_cache *cache;
+	struct compactor *compactor;
+	struct view_box views;
+	pthread_mutex_t view_mutex;
+	pthread_mutex_t manifest_mutex;
+	struct manifest head;        /* numbers of the MANIFEST as it stands */
+	_Atomic uint64_t next_file;  /* next number to give away */
+	_Atomic uint64_t published;  /* newest version that readers see */
+	_Atomic bool closing;
+	struct commit commit;
+	struct flush flush;
+
+	pthread_mutex_t snapshot_mutex;
+	uint64_t *snapshots;         /* versions, ascending, with repeats */
+	size_t snapshot_count, snapshot_cap;
+
+	pthread_mutex_t failure_mutex;
+	_Atomic bool failed;         /* writes are off for good */
+	char failure[256];           /* why */
+
+	/* Figures for store_get_stat. */
+	_Atomic uint64_t gets, gets_found, writes, deletes, conflicts, scans;
+	_Atomic uint64_t flushes, flush_failures, flush_bytes;
+	_Atomic uint64_t stalls, stall_us, refused;
+	_Atomic uint64_t wal_bytes, wal_syncs, wal_records;
+};
+
+/* Number of a new file; never given twice. */
+uint64_t store_next_file(struct store *s);
+/* Writes are off from now on; the first reason counts, and is logged. */
+void store_fail(struct store *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+int store_failed(struct store *s, struct err *err); /* 0 or LSMKV_EFAILED */
+/* Versions that open snapshots see, ascending, then the published one. */
+int store_snapshot_list(struct store *s, uint64_t **versions, size_t *count,
+			struct err *err);
+
+/* ---- recover.c ---- */
+
+/*
+ * With the directory open and locked: loads the MANIFEST, replays the WAL
+ * into level 0, makes a new WAL segment and a MANIFEST that names all of it,
+ * then removes what is not named. Fills head, next_file, published, commit's
+ * wal and active, and the view.
+ */
+int store_recover(struct store *s, struct err *err);
+
+/* ---- commit.c ---- */
+
+int commit_init(struct store *s, struct err *err); /* after store_recover */
+/* Seals the active memtable, in turn with the writers; 0 if it is empty. */
+int commit_seal(struct store *s, struct err *err);
+/* Ends the sync thread, closes the WAL; its last sync in relaxed modes. */
+int commit_stop(struct store *s, struct err *err);
+
+/* ---- flush.c ---- */
+
+int flush_start(struct store *s, struct err *err);
+void flush_stop(struct store *s);
+/* There is something sealed; never blocks. */
+void flush_wake(struct store *s);
+/*
+ * Waits at most timeout_ms for the next flush or install to end; returns at
+ * once where none is to be expected.
+ */
+void flush_wait(struct store *s, unsigned timeout_ms);
+/*
+ * Writes the entries of m into a new SST that no MANIFEST names yet: durable
+ * on return, *out has one reference. *out stays NULL where m is empty.
+ */
+int flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
+		    struct err *err);
+/*
+ * Makes the edit the truth: MANIFEST, then view. flushed is the oldest sealed
+ * memtable when the edit holds its SST, else NULL. On an error nothing has
+ * changed, except that a MANIFEST of unknown outcome turns writes off.
+ */
+int flush_install(struct store *s, const struct levels_edit *edit,
+		  struct memtable *flushed, struct err *err);
+
+#endif
