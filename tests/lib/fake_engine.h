@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A storage engine in memory, for tests of what stands above engine.h: a
+ * list of entries under a lock, versions, conditions, old values, and any
+ * failure that a test asks for. Included as "lib/fake_engine.h".
+ */
+#ifndef LSMKV_TESTS_LIB_FAKE_ENGINE_H
+#define LSMKV_TESTS_LIB_FAKE_ENGINE_H
+
+#include "engine.h"
+
+struct engine *fake_engine_new(void);
+
+/* From now on reads, or writes, fail with code (0: they work again). */
+void fake_engine_fail_reads(struct engine *e, int code);
+void fake_engine_fail_writes(struct engine *e, int code);
+/* Each write takes so long. */
+void fake_engine_slow_writes(struct engine *e, unsigned ms);
+
+/* How many reads and writes have come in, failed ones too. */
+unsigned fake_engine_calls(struct engine *e);
+/* How many entries it holds. */
+unsigned fake_engine_count(struct engine *e);
+
+/* Puts an entry in, as a write of kind. */
+void fake_engine_put(struct engine *e, const char *key, const char *value,
+                     enum entry_kind kind);
+
+#endif
