@@ -46,7 +46,9 @@ struct compactor_host {
 			 struct err *err);
 	/*
 	 * Makes the edit the truth: durable in MANIFEST, visible to readers,
-	 * removed SSTs marked obsolete. On an error nothing has changed.
+	 * SSTs that are removed and not added marked obsolete. On an error
+	 * nothing has changed, or the outcome of the MANIFEST's renaming is
+	 * unknown: then added files stay on disk, for start to decide.
 	 */
 	int (*install)(void *arg, const struct levels_edit *edit,
 		       struct err *err);

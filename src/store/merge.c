@@ -363,8 +363,9 @@ merge_judge(struct merge_rule *rule, const struct entry *e,
 	size_t covered;
 	int rc;
 
-	if (!rule->started ||
-	    !slice_equal(buf_slice(&rule->key), e->key)) {
+	rule->first = !rule->started ||
+		      !slice_equal(buf_slice(&rule->key), e->key);
+	if (rule->first) {
 		rc = buf_set(&rule->key, e->key, err);
 		if (rc)
 			return rc;

@@ -44,6 +44,8 @@ struct merge_rule {
 				      snapshot_count: all that come later */
 	size_t deeper_at;          /* first range that may still matter */
 	bool started;
+	bool first;                /* was the entry judged last the first of
+				      its key? */
 };
 
 int merge_judge(struct merge_rule *rule, const struct entry *e,

@@ -20,7 +20,8 @@ struct scan; /* one thread at a time */
  * source gives all entries in store order and is taken over. snapshot is the
  * newest version to be seen, now the epoch second for expiry. range is
  * copied. `release(arg)` is called when the scan closes (NULL allowed): what
- * keeps the source's memory alive goes there.
+ * keeps the source's memory alive goes there. On an error both are done with
+ * at once.
  */
 int scan_new(struct scan **out, struct iter *source,
 	     const struct scan_range *range, uint64_t snapshot, uint64_t now,
