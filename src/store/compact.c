@@ -308,21 +308,3 @@ compact_run(struct fs_dir *dir, const struct job *job,
 	block_cache_free(c.cache);
 	return rc;
 }
-
-int
-compact_remove_outputs(struct fs_dir *dir, const struct job *job,
-		       struct err *err)
-{
-	char name[NAME_MAX_LEN];
-	int rc = 0, one;
-
-	for (unsigned i = 0; i < job->output_count; i++) {
-		uint64_t number = job->first_output + i;
-
-		one = fs_unlink(dir, name_sst(number, name), err);
-		rc = rc ? rc : one;
-		one = fs_unlink(dir, name_sst_tmp(number, name), err);
-		rc = rc ? rc : one;
-	}
-	return rc;
-}

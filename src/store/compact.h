@@ -19,11 +19,4 @@ int compact_run(struct fs_dir *dir, const struct job *job,
 		int (*progress)(void *arg, uint64_t done), void *arg,
 		struct job_result *result, struct err *err);
 
-/*
- * Removes whatever stands under the numbers that the job reserved, whole or
- * half. Only when no helper works on it any more and no MANIFEST names them.
- */
-int compact_remove_outputs(struct fs_dir *dir, const struct job *job,
-			   struct err *err);
-
 #endif
