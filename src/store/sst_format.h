@@ -77,9 +77,15 @@ int sst_props_decode(struct slice payload, const struct sst_footer *f,
                      const char *name, struct sst_props *p, struct err *err);
 
 /*
- * The CRC of a block: over file number and offset, so that a whole block in
+ * A checksum as the file holds it: the CRC-32 of data, scrambled. A CRC over
+ * bytes that end with their own plain CRC does not depend on those bytes any
+ * more, so that the sum of the whole file would say nothing.
+ */
+uint32_t sst_crc(const void *data, size_t len);
+/*
+ * The same for a block: over file number and offset, so that a whole block in
  * the wrong place is not taken for the right one, and over its stored bytes up
- * to the CRC itself.
+ * to the checksum itself.
  */
 uint32_t sst_block_crc(uint64_t number, uint64_t offset, const void *stored,
                        size_t len);

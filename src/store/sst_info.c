@@ -186,7 +186,7 @@ sst_footer_encode(const struct sst_footer *f, unsigned char *to)
 	put_u32(to + 44, f->props_crc);
 	put_u64(to + 48, f->entries);
 	put_u32(to + FOOTER_VERSION_AT, SST_FORMAT_VERSION);
-	put_u32(to + FOOTER_CRC_AT, crc32_add(0, to, FOOTER_CRC_AT));
+	put_u32(to + FOOTER_CRC_AT, sst_crc(to, FOOTER_CRC_AT));
 	memcpy(to + FOOTER_MAGIC_AT, SST_MAGIC, SST_MAGIC_BYTES);
 }
 
@@ -214,7 +214,7 @@ sst_footer_decode(const unsigned char *header, const unsigned char *footer,
 	uint32_t head_version = get_u32(header + 8);
 	uint32_t version = get_u32(footer + FOOTER_VERSION_AT);
 	uint32_t crc = get_u32(footer + FOOTER_CRC_AT);
-	uint32_t sum = crc32_add(0, footer, FOOTER_CRC_AT);
+	uint32_t sum = sst_crc(footer, FOOTER_CRC_AT);
 
 	if (memcmp(header, SST_MAGIC, SST_MAGIC_BYTES))
 		return err_set(err, LSMKV_ECORRUPT,
@@ -258,6 +258,19 @@ sst_footer_decode(const unsigned char *header, const unsigned char *footer,
 	return 0;
 }
 
+/* Rotated and added to: neither goes through a CRC unchanged. */
+static uint32_t
+scramble(uint32_t crc)
+{
+	return ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
+}
+
+uint32_t
+sst_crc(const void *data, size_t len)
+{
+	return scramble(crc32_add(0, data, len));
+}
+
 uint32_t
 sst_block_crc(uint64_t number, uint64_t offset, const void *stored, size_t len)
 {
@@ -265,5 +278,6 @@ sst_block_crc(uint64_t number, uint64_t offset, const void *stored, size_t len)
 
 	put_u64(place, number);
 	put_u64(place + 8, offset);
-	return crc32_add(crc32_add(0, place, sizeof(place)), stored, len);
+	return scramble(
+		crc32_add(crc32_add(0, place, sizeof(place)), stored, len));
 }

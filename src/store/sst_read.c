@@ -43,7 +43,7 @@ read_props(struct sst *t, struct err *err)
 	                       err);
 	if (code)
 		goto done;
-	sum = crc32_add(0, stored.data, stored.len);
+	sum = sst_crc(stored.data, stored.len);
 	if (sum != f->props_crc) {
 		code = err_set(err, LSMKV_ECORRUPT,
 		               "%s: properties at %" PRIu64

@@ -451,8 +451,7 @@ put_tail(struct sst_writer *w, struct err *err)
 	if (code)
 		return code;
 	assert(w->out.len == start + footer.props_bytes);
-	footer.props_crc =
-		crc32_add(0, w->out.data + start, footer.props_bytes);
+	footer.props_crc = sst_crc(w->out.data + start, footer.props_bytes);
 	footer.entries = w->props.info.entries;
 	sst_footer_encode(&footer, bytes);
 	if (buf_append(&w->out, bytes, sizeof(bytes), err))
