@@ -21,11 +21,11 @@ buf_reserve(struct buf *b, size_t more, struct err *err)
 
 	if (more <= b->cap - b->len)
 		return 0;
-	if (more > PTRDIFF_MAX - b->len)
+	/* So that doubling stays below PTRDIFF_MAX, the most that malloc has. */
+	if (b->len > PTRDIFF_MAX / 2 || more > PTRDIFF_MAX / 2 - b->len)
 		return err_nomem(err, more);
 	need = b->len + more;
 	cap = b->cap ? b->cap : BUF_FIRST_BYTES;
-	/* need is at most PTRDIFF_MAX, so doubling cannot overflow. */
 	while (cap < need)
 		cap *= 2;
 	data = realloc(b->data, cap);
