@@ -14,15 +14,19 @@
 
 #include <cmocka.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "lib/tmpdir.h"
 #include "store/block_cache.h"
 #include "store/manifest.h"
 #include "store/names.h"
+#include "store/store.h"
 #include "store/wal.h"
 
 #define OLD_SST "000002.sst" /* level 1 */
@@ -623,6 +627,90 @@ test_stat_tells_the_tree(void **state)
 	tmpdir_free(path);
 }
 
+/* ---- beside a running store ---- */
+
+struct churn {
+	struct store *store;
+	_Atomic bool stop;
+	pthread_t thread;
+};
+
+/* Writes and deletes as fast as it can, with flushes and compactions. */
+static void *
+churn_main(void *arg)
+{
+	struct churn *c = arg;
+	char key[32], value[300];
+
+	memset(value, 'v', sizeof(value));
+	for (unsigned i = 0; !atomic_load(&c->stop); i++) {
+		struct op op = { .kind = i % 3 ? ENTRY_BYTES
+			                       : ENTRY_TOMBSTONE };
+		int len = snprintf(key, sizeof(key), "key %u", i * 7919 % 997);
+		int rc;
+
+		op.key = slice_make(key, (size_t)len);
+		if (op.kind != ENTRY_TOMBSTONE)
+			op.value = slice_make(value, i % sizeof(value));
+		rc = store_write(c->store, &op, 1, NULL, NULL);
+		assert_true(rc == 0 || rc == LSMKV_ESTALLED);
+	}
+	return NULL;
+}
+
+/*
+ * All three look at a store that is being written to, whose files come and go
+ * meanwhile, and none of them takes that for damage.
+ */
+static void
+test_a_running_store_is_not_damaged(void **state)
+{
+	const struct cli_options options = { 0 };
+	char *path = tmpdir_new(), *text = NULL;
+	struct store_options store_options;
+	struct store_stat stat;
+	struct churn churn = { 0 };
+	struct err err = ERR_INIT;
+	size_t len;
+
+	(void)state;
+	store_options_init(&store_options);
+	store_options.sync = SYNC_NONE;
+	store_options.memtable_bytes = 16 << 10;
+	store_options.compactor.level1_bytes = 32 << 10;
+	store_options.compactor.file_bytes = 8 << 10;
+	store_options.compactor.level0_files = 2;
+	if (store_open(&churn.store, path, &store_options, &err))
+		fail_msg("%s", err.message);
+	assert_int_equal(
+		pthread_create(&churn.thread, NULL, churn_main, &churn), 0);
+	/* As long as it takes for files to come and go. */
+	for (unsigned i = 0; i < 20 || stat.compactor.jobs < 3; i++) {
+		uint64_t damages = verify(path, &text);
+		FILE *out;
+
+		if (damages)
+			fail_msg("%s", text);
+		free(text);
+		if (dump(path, false, &text))
+			fail_msg("%s", text);
+		free(text);
+		out = open_memstream(&text, &len);
+		if (cli_stat(path, &options, out, &err))
+			fail_msg("%s", err.message);
+		fclose(out);
+		free(text);
+		store_get_stat(churn.store, &stat);
+	}
+	atomic_store(&churn.stop, true);
+	pthread_join(churn.thread, NULL);
+	assert_int_equal(store_close(churn.store, &err), 0);
+	if (verify(path, &text))
+		fail_msg("%s", text);
+	free(text);
+	tmpdir_free(path);
+}
+
 int
 main(void)
 {
@@ -646,7 +734,9 @@ main(void)
 		cmocka_unit_test(test_dump_goes_on_behind_damage),
 		cmocka_unit_test(test_dump_wants_a_name_that_it_knows),
 		cmocka_unit_test(test_stat_tells_the_tree),
+		cmocka_unit_test(test_a_running_store_is_not_damaged),
 	};
 
+	log_set_level(LOG_LEVEL_WARN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
