@@ -173,6 +173,32 @@ current_levels(struct store *s)
 	return l;
 }
 
+static bool
+has_file(const struct levels *levels, const struct sst *t)
+{
+	for (unsigned n = 0; n < LEVELS_MAX; n++)
+		for (size_t i = 0; i < levels->level[n].count; i++)
+			if (levels->level[n].files[i] == t)
+				return true;
+	return false;
+}
+
+/* Files that left the tree; one that only moved to another level stays. */
+static void
+retire_files(const struct levels_edit *edit, const struct levels *before,
+	     const struct levels *after)
+{
+	for (size_t i = 0; i < edit->removed_count; i++) {
+		const struct level *l = &before->level[edit->removed[i].level];
+
+		for (size_t j = 0; j < l->count; j++)
+			if (sst_info_of(l->files[j])->number ==
+				    edit->removed[i].number &&
+			    !has_file(after, l->files[j]))
+				sst_set_obsolete(l->files[j]);
+	}
+}
+
 int
 flush_install(struct store *s, const struct levels_edit *edit,
 	      struct memtable *flushed, struct err *err)
@@ -208,14 +234,7 @@ flush_install(struct store *s, const struct levels_edit *edit,
 		store_fail(s, "%s", err->message);
 		goto done;
 	}
-	for (size_t i = 0; i < edit->removed_count; i++) {
-		const struct level *l = &before->level[edit->removed[i].level];
-
-		for (size_t j = 0; j < l->count; j++)
-			if (sst_info_of(l->files[j])->number ==
-			    edit->removed[i].number)
-				sst_set_obsolete(l->files[j]);
-	}
+	retire_files(edit, before, after);
 done:
 	pthread_mutex_unlock(&s->manifest_mutex);
 	levels_unref(before);
