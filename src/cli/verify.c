@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "cli/files.h"
+#include "cli/order.h"
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "store/block_cache.h"
@@ -653,6 +654,37 @@ print_summary(struct verify *v)
 		fputs("no damage\n", v->out);
 }
 
+static void
+report_order(void *arg, const char *message)
+{
+	report(arg, "%s", message);
+}
+
+/* Across the files of a tree that are all sound. */
+static int
+check_order(struct verify *v, bool *moved, struct err *err)
+{
+	int rc;
+
+	if (v->damages)
+		return 0;
+	rc = order_check(v->dir, &v->manifest, v->cache, &v->progress,
+	                 report_order, v, err);
+	if (rc == LSMKV_NOTFOUND) {
+		*moved = true;
+		return reload_manifest(v, err);
+	}
+	if (rc == LSMKV_EINVAL) {
+		progress_clear(&v->progress);
+		fprintf(v->out,
+		        "note: the order of versions across levels was "
+		        "not checked: %s\n",
+		        err->message);
+		return 0;
+	}
+	return absorb(v, rc, err);
+}
+
 /* The tree that the MANIFEST describes, and then those it became meanwhile. */
 static int
 check_tree(struct verify *v, struct err *err)
@@ -664,6 +696,8 @@ check_tree(struct verify *v, struct err *err)
 		rc = check_manifest(v, err);
 		if (!rc)
 			rc = check_files(v, &moved, err);
+		if (!rc && !moved)
+			rc = check_order(v, &moved, err);
 	}
 	return rc;
 }

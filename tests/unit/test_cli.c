@@ -82,7 +82,7 @@ write_sst(struct fs_dir *dir, struct block_cache *cache, uint64_t number,
 }
 
 static void
-write_manifest(struct fs_dir *dir, struct sst *old, struct sst *new)
+write_manifest(struct fs_dir *dir, struct sst *level0, struct sst *level1)
 {
 	const struct manifest head = { .generation = 3,
 		                       .next_file = 5,
@@ -95,9 +95,9 @@ write_manifest(struct fs_dir *dir, struct sst *old, struct sst *new)
 	edit.added = calloc(2, sizeof(*edit.added));
 	assert_non_null(edit.added);
 	edit.added[0].level = 1;
-	edit.added[0].file = old;
+	edit.added[0].file = level1;
 	edit.added[1].level = 0;
-	edit.added[1].file = new;
+	edit.added[1].file = level0;
 	edit.added_count = 2;
 	assert_int_equal(levels_apply(empty, &edit, &tree, NULL), 0);
 	assert_int_equal(manifest_save(dir, &head, tree, &renamed, NULL), 0);
@@ -126,8 +126,9 @@ write_log(struct fs_dir *dir)
 	wal_close(w);
 }
 
+/* upside_down: what is older stands in level 0. */
 static char *
-make_store(void)
+make_store_as(bool upside_down)
 {
 	char *path = tmpdir_new();
 	struct fs_dir *dir = NULL;
@@ -137,13 +138,19 @@ make_store(void)
 	assert_int_equal(fs_dir_open(&dir, path, false, NULL), 0);
 	old = write_sst(dir, cache, 2, old_entries, COUNT(old_entries));
 	new = write_sst(dir, cache, 3, new_entries, COUNT(new_entries));
-	write_manifest(dir, old, new);
+	write_manifest(dir, upside_down ? old : new, upside_down ? new : old);
 	write_log(dir);
 	sst_unref(old);
 	sst_unref(new);
 	block_cache_free(cache);
 	fs_dir_close(dir);
 	return path;
+}
+
+static char *
+make_store(void)
+{
+	return make_store_as(false);
 }
 
 /* ---- running the commands ---- */
@@ -432,6 +439,21 @@ test_verify_checks_the_shape_of_the_tree(void **state)
 	assert_int_equal(verify(path, &text), 1);
 	assert_has(text, "level 1: " NEW_SST " and " OLD_SST " overlap");
 	free(manifest);
+	free(text);
+	tmpdir_free(path);
+}
+
+/* What stands above must be newer: else a read finds old values. */
+static void
+test_verify_checks_the_order_across_levels(void **state)
+{
+	char *path = make_store_as(true), *text = NULL;
+
+	(void)state;
+	assert_int_equal(verify(path, &text), 1);
+	assert_has(text, "damage: " OLD_SST ": key apple: version 1 in level "
+	                 "0 hides the newer or same version 5 in " NEW_SST
+	                 " of level 1");
 	free(text);
 	tmpdir_free(path);
 }
@@ -726,6 +748,7 @@ main(void)
 		cmocka_unit_test(test_verify_measures_files),
 		cmocka_unit_test(test_verify_tells_of_files_that_nobody_names),
 		cmocka_unit_test(test_verify_checks_the_shape_of_the_tree),
+		cmocka_unit_test(test_verify_checks_the_order_across_levels),
 		cmocka_unit_test(test_no_store_is_an_error),
 		cmocka_unit_test(test_dump_shows_an_sst),
 		cmocka_unit_test(test_dump_full_cuts_nothing),
