@@ -23,10 +23,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include <bsd/string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -513,8 +514,8 @@ note_failure(struct compactor *c, const struct err *err)
 		c->delay_ms = DELAY_MAX_MS;
 	pthread_mutex_lock(&c->mutex);
 	c->stat.failures++;
-	snprintf(c->stat.last_error, sizeof(c->stat.last_error), "%s",
-		 err->message);
+	(void)strlcpy(c->stat.last_error, err->message,
+		      sizeof(c->stat.last_error));
 	pthread_mutex_unlock(&c->mutex);
 	log_warn("%s; tried again in %u s", err->message, c->delay_ms / 1000);
 }
