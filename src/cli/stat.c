@@ -151,11 +151,25 @@ print_picture(FILE *out, const struct level_sum *level, unsigned deepest)
 
 	fputs("\nshape (two columns more: twice the bytes)\n", out);
 	for (unsigned n = 0; n <= deepest; n++) {
-		int columns = level[n].files ? bar_columns(level[n].bytes) : 0;
+		int columns = bar_columns(level[n].bytes);
 
-		fprintf(out, "%-6u %*s%.*s\n", n,
-		        (PICTURE_COLUMNS - columns) / 2, "", columns, bar);
+		if (level[n].files)
+			fprintf(out, "%-6u %*s%.*s\n", n,
+			        (PICTURE_COLUMNS - columns) / 2, "", columns,
+			        bar);
+		else
+			fprintf(out, "%u\n", n);
 	}
+}
+
+static void
+print_versions(FILE *out, const struct level_sum *level, unsigned deepest)
+{
+	fputs("\nversions\n", out);
+	for (unsigned n = 0; n <= deepest; n++)
+		if (level[n].files)
+			fprintf(out, "%-6u %" PRIu64 "..%" PRIu64 "\n", n,
+			        level[n].min_version, level[n].max_version);
 }
 
 static void
@@ -215,13 +229,10 @@ print_tree(FILE *out, const struct fs_dir *dir, const struct tree *t,
 		sum_level(&all, &level[n]);
 	}
 	print_row(out, "all", &all, exact);
-	print_picture(out, level, deepest);
-
-	fputs("\nversions\n", out);
-	for (unsigned n = 0; n <= deepest; n++)
-		if (level[n].files)
-			fprintf(out, "%-6u %" PRIu64 "..%" PRIu64 "\n", n,
-			        level[n].min_version, level[n].max_version);
+	if (all.files) {
+		print_picture(out, level, deepest);
+		print_versions(out, level, deepest);
+	}
 
 	fputs("\nWAL\n", out);
 	for (size_t i = 0; i < t->segment_count; i++) {

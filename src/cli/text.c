@@ -44,7 +44,7 @@ const char *
 text_size(char to[TEXT_MAX], uint64_t bytes, bool exact)
 {
 	if (exact || bytes > INT64_MAX ||
-	    humanize_number(to, 9, (int64_t)bytes, "B", HN_AUTOSCALE,
+	    humanize_number(to, 7, (int64_t)bytes, "B", HN_AUTOSCALE,
 	                    HN_DECIMAL | HN_NOSPACE | HN_IEC_PREFIXES) < 0)
 		snprintf(to, TEXT_MAX, "%" PRIu64, bytes);
 	return to;
