@@ -87,9 +87,9 @@ parse_socket(struct settings *s, char *text)
 static const char *
 parse_memory(struct settings *s, char *text)
 {
-	return parse_size(text, 4u << 20, 1ull << 46, &s->store.memory_bytes)
+	return parse_size(text, 1u << 20, 1ull << 46, &s->store.memory_bytes)
 	               ? NULL
-	               : "a size of 4M or more, as in 256M or 2G";
+	               : "a size of 1M or more, as in 256M or 2G";
 }
 
 static const char *
@@ -249,7 +249,8 @@ static const struct {
 	{ "socket", "LSMKV_SOCKET", "PATH|:PORT",
 	  "listen there (the socket on fd 0)", parse_socket },
 	{ "memory", "LSMKV_MEMORY", "SIZE",
-	  "memtables, caches, indexes and filters together", parse_memory },
+	  "memtables, caches, indexes and filters together\n(256M)",
+	  parse_memory },
 	{ "memtable", "LSMKV_MEMTABLE", "SIZE",
 	  "of one memtable (an eighth of the memory, at\nmost 64M)",
 	  parse_memtable },
@@ -430,7 +431,7 @@ raise_descriptor_limit(void)
 static void
 log_start(const struct settings *s, const char *where)
 {
-	char memory[8], value[8];
+	char memory[5], value[5];
 
 	humanize_number(memory, sizeof(memory), (int64_t)s->store.memory_bytes,
 	                "", HN_AUTOSCALE, HN_NOSPACE);
@@ -452,7 +453,7 @@ log_state(struct engine *engine)
 {
 	struct store_stat stat = { 0 };
 	uint64_t files = 0, bytes = 0;
-	char size[8];
+	char size[5];
 
 	engine->ops->stat(engine, &stat);
 	for (size_t i = 0; i < LEVELS_MAX; i++) {

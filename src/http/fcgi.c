@@ -54,8 +54,8 @@
 
 /* A connection to the web server. */
 struct connection {
-	int fd;
-	bool waiting_known;                /* is it in fcgi.waiting? */
+	int fd;                            /* -1 once libfcgi has closed it */
+	bool in_epoll;                     /* is it in the set, armed or not? */
 	LIST_ENTRY(connection) in_waiting; /* of fcgi.waiting */
 };
 
@@ -79,22 +79,16 @@ struct fcgi {
 	atomic_bool stopping;
 	_Atomic unsigned running;        /* workers that have not ended */
 	_Atomic uint64_t quiet_until_ns; /* next "no descriptors" line */
-	pthread_mutex_t lock;            /* of waiting */
-	LIST_HEAD(, connection)
-	waiting;                /* every connection that has ever
-				      been in the epoll set and is open */
-	unsigned count;         /* of workers that were started */
-	struct worker *workers; /* options.threads of them */
+	pthread_mutex_t lock;            /* of waiting; workers hand
+	                                    connections over under it */
+	LIST_HEAD(, connection) waiting; /* those that nobody serves */
+	unsigned count;                  /* of workers that were started */
+	struct worker *workers;          /* options.threads of them */
 };
 
 static void
-connection_close(struct fcgi *f, struct connection *c)
+connection_close(struct connection *c)
 {
-	if (c->waiting_known) {
-		pthread_mutex_lock(&f->lock);
-		LIST_REMOVE(c, in_waiting);
-		pthread_mutex_unlock(&f->lock);
-	}
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c);
@@ -108,18 +102,28 @@ connection_park(struct fcgi *f, struct connection *c)
 		.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
 		.data.ptr = c,
 	};
-	bool known = c->waiting_known;
+	int op = c->in_epoll ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	bool failed;
 
-	if (!known) {
-		pthread_mutex_lock(&f->lock);
-		LIST_INSERT_HEAD(&f->waiting, c, in_waiting);
-		c->waiting_known = true;
-		pthread_mutex_unlock(&f->lock);
-	}
-	/* From here on another worker may have it. */
-	if (epoll_ctl(f->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->fd,
-	              &event))
-		connection_close(f, c);
+	/* Whoever is woken for it waits for the lock: it is not ours then. */
+	pthread_mutex_lock(&f->lock);
+	c->in_epoll = true;
+	LIST_INSERT_HEAD(&f->waiting, c, in_waiting);
+	failed = epoll_ctl(f->epoll_fd, op, c->fd, &event) != 0;
+	if (failed)
+		LIST_REMOVE(c, in_waiting);
+	pthread_mutex_unlock(&f->lock);
+	if (failed)
+		connection_close(c);
+}
+
+/* Makes c, which epoll has told of, this worker's. */
+static void
+connection_take(struct fcgi *f, struct connection *c)
+{
+	pthread_mutex_lock(&f->lock);
+	LIST_REMOVE(c, in_waiting);
+	pthread_mutex_unlock(&f->lock);
 }
 
 static bool
@@ -316,7 +320,7 @@ serve(struct worker *w, struct connection *c)
 	bool keep = false, discarding = false;
 
 	if (!worker_set(w, c->fd, true)) {
-		connection_close(f, c);
+		connection_close(c);
 		return;
 	}
 	FCGX_InitRequest(&q, -1, 0); /* -1: it must not accept by itself */
@@ -344,7 +348,7 @@ serve(struct worker *w, struct connection *c)
 	if (c->fd >= 0 && keep && !atomic_load(&f->stopping))
 		connection_park(f, c);
 	else
-		connection_close(f, c);
+		connection_close(c);
 }
 
 /* Gives back what a large request took. */
@@ -379,6 +383,8 @@ worker_run(void *arg)
 				connection_park(f, c);
 				continue;
 			}
+		} else {
+			connection_take(f, c);
 		}
 		serve(w, c);
 		worker_trim(w);
@@ -429,8 +435,10 @@ fcgi_stop(struct fcgi *f)
 		response_release(&w->response);
 		buf_release(&w->head);
 	}
-	while ((c = LIST_FIRST(&f->waiting)) != NULL)
-		connection_close(f, c);
+	while ((c = LIST_FIRST(&f->waiting)) != NULL) {
+		LIST_REMOVE(c, in_waiting);
+		connection_close(c);
+	}
 	if (f->stop_fd >= 0)
 		close(f->stop_fd);
 	if (f->epoll_fd >= 0)

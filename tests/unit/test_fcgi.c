@@ -1,0 +1,974 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Unit tests of http/fcgi and http/listen: the responder on a unix socket,
+ * against a FastCGI client that is written here byte by byte, so that it can
+ * do everything wrong that a peer can do.
+ */
+#include "http/fcgi.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "http/listen.h"
+#include "lib/fake_engine.h"
+#include "lib/tmpdir.h"
+
+#define MAX_VALUE (4u << 20)
+#define THREADS 2u
+#define TIMEOUT_MS 400u
+#define NEVER_MS 600000u
+#define PATIENCE_MS 10000 /* for an answer that must come */
+
+struct fixture {
+	char *dir;
+	char path[108]; /* of the socket */
+	int listen_fd;
+	struct engine *engine;
+	struct api *api;
+	struct fcgi *fcgi;
+};
+
+static int
+start(void **state, unsigned threads, unsigned timeout_ms)
+{
+	struct api_options api_options = { .max_value_bytes = MAX_VALUE };
+	struct fcgi_options options = { .threads = threads,
+		                        .timeout_ms = timeout_ms };
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->dir = tmpdir_new();
+	snprintf(f->path, sizeof(f->path), "%s/socket", f->dir);
+	assert_int_equal(listen_open(f->path, &f->listen_fd, NULL), 0);
+	options.listen_fd = f->listen_fd;
+	f->engine = fake_engine_new();
+	assert_int_equal(api_new(&f->api, f->engine, &api_options, NULL), 0);
+	assert_int_equal(fcgi_start(&f->fcgi, f->api, &options, NULL), 0);
+	*state = f;
+	return 0;
+}
+
+static int
+setup(void **state)
+{
+	return start(state, THREADS, TIMEOUT_MS);
+}
+
+/* A responder that waits for its peers as good as forever. */
+static int
+setup_patient(void **state)
+{
+	return start(state, 3, NEVER_MS);
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	fcgi_stop(f->fcgi);
+	listen_close(f->path, f->listen_fd);
+	api_free(f->api);
+	engine_close(f->engine, NULL);
+	tmpdir_free(f->dir);
+	free(f);
+	return 0;
+}
+
+/* ---- the client ---- */
+
+enum {
+	BEGIN = 1,
+	ABORT = 2,
+	END = 3,
+	PARAMS = 4,
+	BODY = 5,
+	ANSWER = 6,
+};
+
+static void
+put(struct buf *b, const void *data, size_t len)
+{
+	assert_int_equal(buf_append(b, data, len, NULL), 0);
+}
+
+static void
+put_record(struct buf *b, unsigned char type, const void *data, size_t len)
+{
+	unsigned char head[8] = { 1, type, 0, 1 };
+
+	assert_true(len <= 65535);
+	head[4] = (unsigned char)(len >> 8);
+	head[5] = (unsigned char)len;
+	put(b, head, sizeof(head));
+	put(b, data, len);
+}
+
+static void
+put_begin(struct buf *b, bool keep, unsigned char role)
+{
+	unsigned char begin[8] = { 0, role, keep };
+
+	put_record(b, BEGIN, begin, sizeof(begin));
+}
+
+static void
+put_param(struct buf *b, const char *name, const char *value)
+{
+	size_t lengths[2] = { strlen(name), strlen(value) };
+
+	for (int i = 0; i < 2; i++) {
+		unsigned char long_form[4] = {
+			(unsigned char)(0x80 | lengths[i] >> 24),
+			(unsigned char)(lengths[i] >> 16),
+			(unsigned char)(lengths[i] >> 8),
+			(unsigned char)lengths[i],
+		};
+		unsigned char short_form = (unsigned char)lengths[i];
+
+		if (lengths[i] > 127)
+			put(b, long_form, sizeof(long_form));
+		else
+			put(b, &short_form, 1);
+	}
+	put(b, name, lengths[0]);
+	put(b, value, lengths[1]);
+}
+
+/* The stream of the request's variables, with its end. */
+static void
+put_params(struct buf *b, const char *method, const char *path,
+           const char *query, const char *length)
+{
+	struct buf params = BUF_INIT;
+
+	put_param(&params, "SERVER_SOFTWARE", "test");
+	put_param(&params, "REQUEST_METHOD", method);
+	put_param(&params, "SCRIPT_NAME", path);
+	put_param(&params, "QUERY_STRING", query);
+	put_param(&params, "HTTP_HOST", "localhost:8081");
+	put_param(&params, "CONTENT_LENGTH", length);
+	put_record(b, PARAMS, params.data, params.len);
+	put_record(b, PARAMS, NULL, 0);
+	buf_release(&params);
+}
+
+/* The stream of the body, with its end. */
+static void
+put_body(struct buf *b, const char *data, size_t len)
+{
+	while (len) {
+		size_t n = len < 60000 ? len : 60000;
+
+		put_record(b, BODY, data, n);
+		data += n;
+		len -= n;
+	}
+	put_record(b, BODY, NULL, 0);
+}
+
+/* A whole request. */
+static void
+put_request(struct buf *b, bool keep, const char *method, const char *path,
+            const char *query, const char *body)
+{
+	char length[32] = "";
+
+	if (body)
+		snprintf(length, sizeof(length), "%zu", strlen(body));
+	put_begin(b, keep, 1);
+	put_params(b, method, path, query, length);
+	put_body(b, body, body ? strlen(body) : 0);
+}
+
+static int
+client_connect(struct fixture *f)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	assert_true(fd >= 0);
+	memcpy(address.sun_path, f->path, sizeof(f->path));
+	assert_int_equal(
+		connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* Sends what it can; a peer that has closed is the caller's to notice. */
+static void
+client_send(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+
+	while (len) {
+		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		p += n;
+		len -= (size_t)n;
+	}
+}
+
+/* Reads exactly len bytes; false at the end of the stream. */
+static bool
+client_read(int fd, void *to, size_t len)
+{
+	char *p = to;
+
+	while (len) {
+		struct pollfd pfd = { .fd = fd, .events = POLLIN };
+		ssize_t n;
+
+		if (poll(&pfd, 1, PATIENCE_MS) != 1)
+			fail_msg("no answer came");
+		n = read(fd, p, len);
+		if (n <= 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+/* Reads one answer into out (head and body, with a NUL behind); or false. */
+static bool
+client_answer(int fd, struct buf *out)
+{
+	unsigned char head[8], *data;
+	bool ended = false;
+
+	buf_clear(out);
+	while (!ended && client_read(fd, head, sizeof(head))) {
+		size_t len = (size_t)head[4] << 8 | head[5];
+		size_t all = len + head[6];
+
+		assert_int_equal(head[0], 1);
+		assert_int_equal(head[3], 1);
+		data = malloc(all + 1);
+		assert_non_null(data);
+		if (!client_read(fd, data, all))
+			all = 0;
+		else if (head[1] == ANSWER)
+			put(out, data, len);
+		else
+			assert_int_equal(head[1], END);
+		ended = head[1] == END;
+		free(data);
+	}
+	put(out, "", 1);
+	out->len--;
+	return ended;
+}
+
+/* Is the connection closed by the responder, without a byte more? */
+static bool
+client_is_closed(int fd)
+{
+	char byte;
+
+	return !client_read(fd, &byte, 1);
+}
+
+static int
+status_of(const struct buf *answer)
+{
+	int status = 0;
+
+	assert_int_equal(
+		sscanf((const char *)answer->data, "Status: %d ", &status), 1);
+	return status;
+}
+
+static const char *
+body_of(const struct buf *answer)
+{
+	const char *end = strstr((const char *)answer->data, "\r\n\r\n");
+
+	assert_non_null(end);
+	return end + 4;
+}
+
+/* Sends a request on fd and checks its answer. */
+static void
+exchange(int fd, bool keep, const char *method, const char *path,
+         const char *query, const char *body, int status, const char *want)
+{
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+
+	put_request(&b, keep, method, path, query, body);
+	client_send(fd, b.data, b.len);
+	assert_true(client_answer(fd, &answer));
+	assert_int_equal(status_of(&answer), status);
+	if (want)
+		assert_string_equal(body_of(&answer), want);
+	buf_release(&answer);
+	buf_release(&b);
+}
+
+#define PAIR "{\"key\":\"k\",\"value\":\"v\"}"
+
+/* A responder that still answers, at once, on a new connection. */
+static void
+assert_serves(struct fixture *f)
+{
+	int fd = client_connect(f);
+
+	exchange(fd, false, "GET", "/get", "key=none", NULL, 404, NULL);
+	assert_true(client_is_closed(fd));
+	close(fd);
+}
+
+/* ---- tests ---- */
+
+/* One request a connection: answered, and closed by the responder. */
+static void
+test_closed_connections(void **state)
+{
+	static const struct {
+		const char *method, *path, *query, *body, *want;
+		int status;
+	} table[] = {
+		{ "POST", "/set", "", PAIR, "", 200 },
+		{ "GET", "/get", "key=k", NULL, "v", 200 },
+		{ "HEAD", "/get", "key=k", NULL, "", 200 },
+		{ "DELETE", "/del", "key=k", NULL, "v", 200 },
+		{ "GET", "/get", "key=k", NULL, NULL, 404 },
+		{ "POST", "/set", "", "{", NULL, 400 },
+		{ "PUT", "/set", "", "{", NULL, 405 },
+		{ "GET", "/get", "key=k", "x", NULL, 400 },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		int fd = client_connect(f);
+
+		exchange(fd, false, table[i].method, table[i].path,
+		         table[i].query, table[i].body, table[i].status,
+		         table[i].want);
+		assert_true(client_is_closed(fd));
+		close(fd);
+	}
+}
+
+/* A kept connection takes request after request, failed ones too. */
+static void
+test_kept_connection(void **state)
+{
+	struct fixture *f = *state;
+	int fd = client_connect(f);
+
+	for (int i = 0; i < 20; i++) {
+		exchange(fd, true, "POST", "/set", "", PAIR, 200, "");
+		exchange(fd, true, "GET", "/get", "key=k", NULL, 200, "v");
+		exchange(fd, true, "POST", "/set", "", "[1,", 400, NULL);
+		exchange(fd, true, "GET", "/none", "", NULL, 404, NULL);
+		exchange(fd, true, "DELETE", "/del", "key=k", NULL, 200, "v");
+	}
+	exchange(fd, false, "GET", "/get", "key=k", NULL, 404, NULL);
+	assert_true(client_is_closed(fd));
+	close(fd);
+}
+
+/* Kept connections may be many times more than workers. */
+static void
+test_many_kept_connections(void **state)
+{
+	struct fixture *f = *state;
+	int fds[20 * THREADS];
+	size_t count = sizeof(fds) / sizeof(fds[0]);
+
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = client_connect(f);
+		exchange(fds[i], true, "POST", "/set", "", PAIR, 200, "");
+	}
+	for (int round = 0; round < 5; round++) {
+		for (size_t i = count; i-- > 0;)
+			exchange(fds[i], true, "GET", "/get", "key=k", NULL,
+			         200, "v");
+		assert_serves(f);
+	}
+	/* Half of them go; the others do not notice. */
+	for (size_t i = 0; i < count; i += 2)
+		close(fds[i]);
+	for (size_t i = 1; i < count; i += 2) {
+		exchange(fds[i], true, "GET", "/get", "key=k", NULL, 200, "v");
+		close(fds[i]);
+	}
+	assert_serves(f);
+}
+
+/* Peers that connect and say nothing hold no worker. */
+static void
+test_silent_peers(void **state)
+{
+	struct fixture *f = *state;
+	int fds[20 * THREADS];
+	size_t count = sizeof(fds) / sizeof(fds[0]);
+
+	for (size_t i = 0; i < count; i++)
+		fds[i] = client_connect(f);
+	for (int i = 0; i < 5; i++)
+		assert_serves(f);
+	/* Nor are they forgotten. */
+	for (size_t i = 0; i < count; i++)
+		exchange(fds[i], false, "GET", "/get", "key=k", NULL, 404,
+		         NULL);
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+}
+
+/* Peers that fall silent inside a request are cut off after a while. */
+static void
+test_half_sent(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT;
+	int fds[3 * THREADS];
+	size_t count = sizeof(fds) / sizeof(fds[0]);
+
+	put_request(&b, true, "POST", "/set", "", PAIR);
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = client_connect(f);
+		client_send(fds[i], b.data, b.len * (i + 1) / (count + 1));
+	}
+	/* All workers wait for them now; they come back. */
+	assert_serves(f);
+	for (size_t i = 0; i < count; i++) {
+		assert_true(client_is_closed(fds[i]));
+		close(fds[i]);
+	}
+	assert_int_equal(fake_engine_count(f->engine), 0);
+	buf_release(&b);
+}
+
+/* A request that is cut short, at whatever byte, does nothing. */
+static void
+test_every_truncation(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	int fd;
+
+	put_request(&b, false, "POST", "/set", "", PAIR);
+	for (size_t len = 0; len < b.len; len++) {
+		fd = client_connect(f);
+		client_send(fd, b.data, len);
+		shutdown(fd, SHUT_WR);
+		assert_false(client_answer(fd, &answer));
+		close(fd);
+	}
+	assert_int_equal(fake_engine_calls(f->engine), 0);
+	fd = client_connect(f);
+	client_send(fd, b.data, b.len);
+	assert_true(client_answer(fd, &answer));
+	assert_int_equal(status_of(&answer), 200);
+	assert_int_equal(fake_engine_calls(f->engine), 1);
+	close(fd);
+	buf_release(&answer);
+	buf_release(&b);
+}
+
+/* A body that is not as long as CONTENT_LENGTH says does nothing. */
+static void
+test_wrong_length(void **state)
+{
+	static const char *const lengths[] = { "0", "1", "22", "24", "1000" };
+	struct fixture *f = *state;
+	struct buf answer = BUF_INIT;
+	int fd = client_connect(f);
+
+	assert_int_equal(strlen(PAIR), 23);
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct buf b = BUF_INIT;
+
+		put_begin(&b, true, 1);
+		put_params(&b, "POST", "/set", "", lengths[i]);
+		put_body(&b, PAIR, strlen(PAIR));
+		client_send(fd, b.data, b.len);
+		assert_true(client_answer(fd, &answer));
+		assert_int_equal(status_of(&answer), 400);
+		assert_non_null(strstr(body_of(&answer), "body_incomplete"));
+		buf_release(&b);
+	}
+	assert_int_equal(fake_engine_calls(f->engine), 0);
+	/* The connection is still in step. */
+	exchange(fd, true, "POST", "/set", "", PAIR, 200, "");
+	close(fd);
+	buf_release(&answer);
+}
+
+/* Without a length there is no body: what comes all the same is refused. */
+static void
+test_no_length(void **state)
+{
+	static const struct {
+		const char *method, *path, *word;
+	} table[] = { { "POST", "/set", "length_required" },
+		      { "GET", "/get", "body_unexpected" } };
+	struct fixture *f = *state;
+	struct buf answer = BUF_INIT;
+	int fd = client_connect(f);
+
+	for (size_t i = 0; i < 2; i++) {
+		struct buf b = BUF_INIT;
+
+		put_begin(&b, true, 1);
+		put_params(&b, table[i].method, table[i].path, "key=k", "");
+		put_body(&b, PAIR, strlen(PAIR));
+		client_send(fd, b.data, b.len);
+		assert_true(client_answer(fd, &answer));
+		assert_non_null(strstr(body_of(&answer), table[i].word));
+		buf_release(&b);
+	}
+	assert_int_equal(fake_engine_calls(f->engine), 0);
+	close(fd);
+	buf_release(&answer);
+}
+
+/* A request that its peer aborts in mid-body does nothing. */
+static void
+test_abort(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT;
+	int fd = client_connect(f);
+
+	put_begin(&b, true, 1);
+	put_params(&b, "POST", "/set", "", "23");
+	put_record(&b, BODY, PAIR, 10);
+	put_record(&b, ABORT, NULL, 0);
+	client_send(fd, b.data, b.len);
+	assert_true(client_is_closed(fd));
+	assert_int_equal(fake_engine_calls(f->engine), 0);
+	close(fd);
+	buf_release(&b);
+	assert_serves(f);
+}
+
+/* Only responders are served: an authorizer would let everyone in. */
+static void
+test_other_roles(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned char role = 2; role <= 4; role++) {
+		struct buf b = BUF_INIT;
+		int fd = client_connect(f);
+
+		put_begin(&b, true, role);
+		put_params(&b, "GET", "/get", "key=k", "");
+		put_body(&b, NULL, 0);
+		client_send(fd, b.data, b.len);
+		assert_true(client_is_closed(fd));
+		close(fd);
+		buf_release(&b);
+	}
+	assert_int_equal(fake_engine_calls(f->engine), 0);
+}
+
+/* What is no FastCGI is hung up on. */
+static void
+test_garbage(void **state)
+{
+	static const char *const garbage[] = {
+		"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"\x01\x01\x00\x01\xff\xff\x00\x00",
+		"\x02\x01\x00\x01\x00\x08\x00\x00\x00\x01",
+	};
+	static const size_t lengths[] = { 36, 8, 10 };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < 3; i++) {
+		int fd = client_connect(f);
+
+		client_send(fd, garbage[i], lengths[i]);
+		shutdown(fd, SHUT_WR);
+		assert_true(client_is_closed(fd));
+		close(fd);
+	}
+	assert_serves(f);
+}
+
+/* Text of len bytes and every line of it different. */
+static char *
+long_text(size_t len)
+{
+	char *text = malloc(len + 1);
+
+	assert_non_null(text);
+	for (size_t i = 0; i < len; i++)
+		text[i] = (char)('a' + (i * 7 + i / 251) % 26);
+	text[len] = '\0';
+	return text;
+}
+
+/* A value of many slices comes back byte for byte. */
+static void
+test_large_value(void **state)
+{
+	struct fixture *f = *state;
+	char *value = long_text(3u << 20), *body = NULL;
+	int fd = client_connect(f);
+
+	assert_true(asprintf(&body, "{\"key\":\"k\",\"value\":\"%s\"}", value) >
+	            0);
+	exchange(fd, true, "POST", "/set", "", body, 200, "");
+	exchange(fd, true, "GET", "/get", "key=k", NULL, 200, value);
+	exchange(fd, true, "DELETE", "/del", "key=k", NULL, 200, value);
+	exchange(fd, true, "GET", "/get", "key=k", NULL, 404, NULL);
+	close(fd);
+	free(body);
+	free(value);
+}
+
+/* A body over its limit is refused before it is read, and its peer hears. */
+static void
+test_too_large_body(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	char *body = long_text(7 * MAX_VALUE);
+	int fd = client_connect(f);
+	char length[32];
+
+	/* The answer comes although not a byte of the body was sent... */
+	snprintf(length, sizeof(length), "%zu", strlen(body));
+	put_begin(&b, true, 1);
+	put_params(&b, "POST", "/set", "", length);
+	client_send(fd, b.data, b.len);
+	assert_true(client_answer(fd, &answer));
+	assert_int_equal(status_of(&answer), 413);
+	assert_non_null(strstr(body_of(&answer), "body_too_big"));
+	close(fd);
+	/* ... and is still there when all of it was. */
+	put_body(&b, body, strlen(body));
+	fd = client_connect(f);
+	client_send(fd, b.data, b.len);
+	assert_true(client_answer(fd, &answer));
+	assert_int_equal(status_of(&answer), 413);
+	assert_true(client_is_closed(fd));
+	close(fd);
+	assert_int_equal(fake_engine_calls(f->engine), 0);
+	free(body);
+	buf_release(&answer);
+	buf_release(&b);
+	assert_serves(f);
+}
+
+/* Peers that go away without reading their answer hurt nobody. */
+static void
+test_gone_before_the_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT;
+	char *value = long_text(1u << 20), *body = NULL;
+
+	assert_true(asprintf(&body, "{\"key\":\"k\",\"value\":\"%s\"}", value) >
+	            0);
+	int fd = client_connect(f);
+	exchange(fd, false, "POST", "/set", "", body, 200, "");
+	close(fd);
+	put_request(&b, true, "GET", "/get", "key=k", NULL);
+	for (unsigned i = 0; i < 5 * THREADS; i++) {
+		fd = client_connect(f);
+		client_send(fd, b.data, b.len);
+		close(fd);
+	}
+	assert_serves(f);
+	buf_release(&b);
+	free(body);
+	free(value);
+}
+
+/* Peers that do not read a large answer are cut off after a while. */
+static void
+test_answer_not_read(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT;
+	char *value = long_text(3u << 20), *body = NULL;
+	int fds[2 * THREADS], fd = client_connect(f);
+	size_t count = sizeof(fds) / sizeof(fds[0]);
+
+	assert_true(asprintf(&body, "{\"key\":\"k\",\"value\":\"%s\"}", value) >
+	            0);
+	exchange(fd, false, "POST", "/set", "", body, 200, "");
+	close(fd);
+	put_request(&b, true, "GET", "/get", "key=k", NULL);
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = client_connect(f);
+		client_send(fds[i], b.data, b.len);
+	}
+	assert_serves(f);
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+	buf_release(&b);
+	free(body);
+	free(value);
+}
+
+/* When descriptors run out connections wait, and none is lost. */
+static void
+test_no_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct rlimit before, low;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	int fds[16], highest = 0;
+	size_t count = sizeof(fds) / sizeof(fds[0]);
+
+	memcpy(address.sun_path, f->path, sizeof(f->path));
+	put_request(&b, false, "GET", "/get", "key=k", NULL);
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+		assert_true(fds[i] >= 0);
+		highest = fds[i];
+	}
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	low = before;
+	low.rlim_cur = (rlim_t)highest + 2; /* room for a single one */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&address,
+		                         sizeof(address)),
+		                 0);
+	/* The one that was accepted says nothing yet; the others speak. */
+	for (size_t i = 1; i < count; i++)
+		client_send(fds[i], b.data, b.len);
+	clock_sleep_us(50000);
+	client_send(fds[0], b.data, b.len);
+	for (size_t i = 0; i < count; i++) {
+		assert_true(client_answer(fds[i], &answer));
+		assert_int_equal(status_of(&answer), 404);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+	buf_release(&answer);
+	buf_release(&b);
+}
+
+struct storm {
+	struct fixture *fixture;
+	unsigned seed;
+};
+
+static void *
+storm_run(void *arg)
+{
+	struct storm *s = arg;
+	char key[32], body[64];
+
+	for (int i = 0; i < 30; i++) {
+		bool keep = (s->seed + (unsigned)i) % 3;
+		int fd = client_connect(s->fixture);
+
+		snprintf(key, sizeof(key), "key=%u-%d", s->seed, i);
+		snprintf(body, sizeof(body), "{\"key\":\"%u-%d\",\"value\":%d}",
+		         s->seed, i, i);
+		exchange(fd, true, "POST", "/set", "", body, 200, "");
+		exchange(fd, keep, "GET", "/get", key, NULL, 200, NULL);
+		if (keep)
+			exchange(fd, false, "DELETE", "/del", key, NULL, 200,
+			         NULL);
+		close(fd);
+	}
+	return NULL;
+}
+
+/* Many clients at once, kept and not, each get their own answers. */
+static void
+test_storm(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t threads[8];
+	struct storm storms[8];
+
+	for (unsigned i = 0; i < 8; i++) {
+		storms[i] = (struct storm){ f, i };
+		assert_int_equal(pthread_create(&threads[i], NULL, storm_run,
+		                                &storms[i]),
+		                 0);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	/* One third of the keys was not deleted again. */
+	assert_int_equal(fake_engine_count(f->engine), 8 * 30 / 3);
+}
+
+static void *
+stop_run(void *arg)
+{
+	fcgi_stop(arg);
+	return NULL;
+}
+
+/*
+ * Stopping waits for the request under way and for nothing else: not for
+ * kept connections, silent peers, half-sent requests or unread answers,
+ * though the responder would wait for them for minutes.
+ */
+static void
+test_stop(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT, large = BUF_INIT, answer = BUF_INIT;
+	char *value = long_text(3u << 20), *body = NULL;
+	int kept = client_connect(f), silent = client_connect(f);
+	int sending = client_connect(f), waiting = client_connect(f);
+	int reading = client_connect(f);
+	pthread_t thread;
+
+	assert_true(asprintf(&body, "{\"key\":\"l\",\"value\":\"%s\"}", value) >
+	            0);
+	exchange(kept, true, "POST", "/set", "", body, 200, "");
+	fake_engine_slow_writes(f->engine, 300);
+	put_request(&b, true, "POST", "/set", "", PAIR);
+	put_request(&large, true, "GET", "/get", "key=l", NULL);
+	client_send(reading, large.data, large.len);
+	client_send(sending, b.data, b.len / 2);
+	client_send(waiting, b.data, b.len);
+	clock_sleep_us(100000); /* all three workers are busy now */
+
+	assert_int_equal(pthread_create(&thread, NULL, stop_run, f->fcgi), 0);
+	assert_true(client_answer(waiting, &answer));
+	assert_int_equal(status_of(&answer), 200);
+	pthread_join(thread, NULL);
+	f->fcgi = NULL;
+	assert_int_equal(fake_engine_count(f->engine), 2);
+	assert_true(client_is_closed(kept));
+	assert_true(client_is_closed(silent));
+	assert_true(client_is_closed(sending));
+	assert_true(client_is_closed(waiting));
+	assert_false(client_answer(reading, &answer));
+	close(kept);
+	close(silent);
+	close(sending);
+	close(waiting);
+	close(reading);
+	buf_release(&answer);
+	buf_release(&large);
+	buf_release(&b);
+	free(body);
+	free(value);
+}
+
+/* Descriptors are all given back: by answers, failures, and the stop. */
+static void
+test_no_descriptor_leaks(void **state)
+{
+	struct fixture *f = *state;
+	size_t before = tmpdir_count("/proc/self/fd");
+	int fds[8];
+
+	for (int i = 0; i < 8; i++) {
+		fds[i] = client_connect(f);
+		if (i % 2)
+			exchange(fds[i], true, "GET", "/get", "key=k", NULL,
+			         404, NULL);
+	}
+	fcgi_stop(f->fcgi);
+	f->fcgi = NULL;
+	for (int i = 0; i < 8; i++)
+		close(fds[i]);
+	/* The responder's own two are gone as well. */
+	assert_int_equal(tmpdir_count("/proc/self/fd"), before - 2);
+}
+
+/* The socket is for its group, and others cannot take its place by mistake. */
+static void
+test_listen(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	struct stat st;
+	char path[200];
+	int fd = -1, other = -1;
+
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 0777, 0660);
+	assert_true(listen_is_socket(f->listen_fd));
+	fd = client_connect(f);
+	assert_false(listen_is_socket(fd));
+	close(fd);
+	fd = open("/dev/null", O_RDONLY);
+	assert_false(listen_is_socket(fd));
+	close(fd);
+
+	/* A socket that a crash has left is replaced. */
+	snprintf(path, sizeof(path), "%s/second", f->dir);
+	assert_int_equal(listen_open(path, &fd, &err), 0);
+	close(fd);
+	assert_int_equal(listen_open(path, &fd, &err), 0);
+	listen_close(path, fd);
+	assert_false(tmpdir_has(f->dir, "second"));
+
+	/* A file is not. */
+	tmpdir_write(f->dir, "file", "x", 1);
+	snprintf(path, sizeof(path), "%s/file", f->dir);
+	assert_int_equal(listen_open(path, &fd, &err), LSMKV_EINVAL);
+	assert_non_null(strstr(err.message, path));
+	assert_int_equal(tmpdir_size(f->dir, "file"), 1);
+
+	memset(path, 'x', sizeof(path) - 1);
+	path[0] = '/';
+	path[sizeof(path) - 1] = '\0';
+	assert_int_equal(listen_open(path, &fd, &err), LSMKV_EINVAL);
+	assert_int_equal(listen_open("", &fd, &err), LSMKV_EINVAL);
+	assert_int_equal(listen_open("/no/such/directory/s", &fd, &err),
+	                 LSMKV_EIO);
+	assert_int_equal(listen_open(":0", &fd, &err), LSMKV_EINVAL);
+	assert_int_equal(listen_open(":65536", &fd, &err), LSMKV_EINVAL);
+	assert_int_equal(listen_open(":80x", &fd, &err), LSMKV_EINVAL);
+	assert_int_equal(fd, -1);
+	assert_int_equal(other, -1);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_closed_connections),
+		TEST(test_kept_connection),
+		TEST(test_many_kept_connections),
+		TEST(test_silent_peers),
+		TEST(test_half_sent),
+		TEST(test_every_truncation),
+		TEST(test_wrong_length),
+		TEST(test_no_length),
+		TEST(test_abort),
+		TEST(test_other_roles),
+		TEST(test_garbage),
+		TEST(test_large_value),
+		TEST(test_too_large_body),
+		TEST(test_gone_before_the_answer),
+		TEST(test_answer_not_read),
+		TEST(test_no_descriptors),
+		TEST(test_storm),
+		cmocka_unit_test_setup_teardown(test_stop, setup_patient,
+		                                teardown),
+		TEST(test_no_descriptor_leaks),
+		TEST(test_listen),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
