@@ -557,6 +557,8 @@ out:
 			log_info("stop: done");
 		rc = rc ? rc : close_rc;
 	}
+	if (rc == LSMKV_EINVAL)
+		return STATUS_USAGE;
 	return rc ? STATUS_FAILED : STATUS_OK;
 }
 

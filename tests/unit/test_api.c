@@ -19,6 +19,7 @@
 #include "http/api_problem.h"
 #include "http/cgi.h"
 #include "lib/fake_engine.h"
+#include "lib/tmpdir.h"
 
 #define MAX_VALUE 1000u
 
@@ -640,6 +641,28 @@ test_problem_table(void **state)
 	response_release(&res);
 }
 
+/* doc/api.md has a row for every problem, with its status. */
+static void
+test_problems_are_documented(void **state)
+{
+	const char *top = getenv("LSMKV_SRCDIR");
+	char *dir = NULL, *text, row[64];
+	size_t len = 0;
+
+	(void)state;
+	assert_true(asprintf(&dir, "%s/doc", top ? top : ".") > 0);
+	text = (char *)tmpdir_read(dir, "api.md", &len);
+	for (int p = PROBLEM_NONE + 1; p < PROBLEM_COUNT; p++) {
+		snprintf(row, sizeof(row), "\n| %d | `%s` | ",
+		         api_problem_status((enum api_problem)p),
+		         api_problem_word((enum api_problem)p));
+		if (!strstr(text, row))
+			fail_msg("not in doc/api.md: %s", row + 1);
+	}
+	free(text);
+	free(dir);
+}
+
 /* A detail with anything in it is still JSON. */
 static void
 test_problem_detail(void **state)
@@ -758,6 +781,7 @@ main(void)
 		TEST(test_allowed_origin),
 		TEST(test_engine_failures),
 		TEST(test_problem_table),
+		TEST(test_problems_are_documented),
 		TEST(test_problem_detail),
 		TEST(test_cgi),
 		TEST(test_cgi_short_body),
