@@ -29,7 +29,7 @@ e2e_begin() {
 	[ -x "$LSMKV_FCGI" ] || { echo "no program $LSMKV_FCGI"; return 1; }
 	# Not below bats' own directory, which the web servers' user may not
 	# enter.
-	base=$(mktemp -d /tmp/lsmkv-e2e.XXXXXX)
+	base=$(mktemp -d "${LSMKV_TESTS_TMP:-/tmp}/lsmkv-e2e.XXXXXX")
 	chmod 755 "$base"
 	export base
 	export ASAN_OPTIONS="log_path=$base/sanitizer:detect_leaks=1"
