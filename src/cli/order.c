@@ -221,8 +221,6 @@ order_check(struct fs_dir *dir, const struct manifest *m,
 	char message[ERR_MESSAGE_MAX];
 	int rc;
 
-	for (size_t i = 0; i < m->file_count; i++)
-		progress_expect(progress, m->files[i].info.raw_bytes);
 	rc = open_files(&o, dir, cache, err);
 	if (!rc)
 		rc = open_sources(&o, err);

@@ -15,7 +15,8 @@
  * Merges all files that m names, which must be sound, and calls damaged(arg,
  * message) for each key that breaks the rule, up to a limit. LSMKV_NOTFOUND if
  * a file is not there any more. All files are open at once: what a running
- * store removes meanwhile keeps its disk space until the end.
+ * store removes meanwhile keeps its disk space until the end. It adds the raw
+ * bytes of all files to the progress, which expects them already.
  */
 int order_check(struct fs_dir *dir, const struct manifest *m,
                 struct block_cache *cache, struct progress *progress,

@@ -310,7 +310,9 @@ check_files(struct verify *v, bool *moved, struct err *err)
 	v->manifest = (struct manifest)MANIFEST_INIT;
 	for (size_t i = 0; i < m.file_count; i++)
 		if (!is_known(v, m.files[i].info.number))
-			progress_expect(&v->progress, m.files[i].info.size);
+			progress_expect(&v->progress,
+			                m.files[i].info.size +
+			                        m.files[i].info.raw_bytes);
 	for (size_t i = 0; i < m.file_count && !rc; i++) {
 		uint64_t number = m.files[i].info.number;
 
