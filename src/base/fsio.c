@@ -20,9 +20,16 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 #define DIR_MODE 0750
 #define FILE_MODE 0640
+
+/* How long a lock may outlive its owner, and how often that is looked at. */
+#define LEFT_LOCK_MS 5000
+#define OWN_LOCK_MS 500
+#define LOCK_LOOK_MS 20
 
 #define ZEROS_BYTES 65536u /* written at once where fallocate is missing */
 
@@ -282,30 +289,58 @@ read_text(int dir_fd, const char *path, char *out, size_t size)
 }
 
 /*
- * Says who holds the lock. The lock's file holds the number of the process
- * that took it; a helper that it started keeps the lock for a moment if its
- * parent dies.
+ * Who took the lock, as its file says: a process number, or 0 if it says
+ * nothing. command becomes that process's name, empty if it has ended.
  */
+static uintmax_t
+read_owner(struct fs_dir *dir, const char *name, char *command, size_t size)
+{
+	char text[32], path[64];
+	uintmax_t pid = 0;
+
+	command[0] = '\0';
+	if (!read_text(dir->fd, name, text, sizeof(text)) ||
+	    sscanf(text, "%ju", &pid) != 1)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%ju/comm", pid);
+	if (!read_text(AT_FDCWD, path, command, size))
+		command[0] = '\0';
+	return pid;
+}
+
+/*
+ * How long it is worth to wait for the lock: a helper whose parent has ended
+ * has yet to notice; one that we killed ourselves may be not quite gone.
+ */
+static unsigned
+lock_patience_ms(struct fs_dir *dir, const char *name)
+{
+	char command[64];
+	uintmax_t pid = read_owner(dir, name, command, sizeof(command));
+
+	if (pid == (uintmax_t)getpid())
+		return OWN_LOCK_MS;
+	return pid && !command[0] ? LEFT_LOCK_MS : 0;
+}
+
 static int
 locked_error(struct fs_dir *dir, const char *name, struct err *err)
 {
-	char text[32], path[64], command[64], shown[256];
-	uintmax_t pid = 0;
+	char command[64], shown[256];
+	uintmax_t pid = read_owner(dir, name, command, sizeof(command));
 
-	if (!read_text(dir->fd, name, text, sizeof(text)) ||
-	    sscanf(text, "%ju", &pid) != 1 || !pid)
-		return err_set(err, LSMKV_ELOCKED,
-		               "store %s is in use by another process; stop "
-		               "that one first, or give this one another "
-		               "--data-dir",
-		               dir->path);
-	snprintf(path, sizeof(path), "/proc/%ju/comm", pid);
-	if (!read_text(AT_FDCWD, path, command, sizeof(command)))
+	if (pid && !command[0])
 		return err_set(err, LSMKV_ELOCKED,
 		               "store %s is in use by a helper that process "
 		               "%ju left behind, which ends by itself; try "
 		               "again in a moment",
 		               dir->path, pid);
+	if (!pid)
+		return err_set(err, LSMKV_ELOCKED,
+		               "store %s is in use by another process; stop "
+		               "that one first, or give this one another "
+		               "--data-dir",
+		               dir->path);
 	return err_set(
 		err, LSMKV_ELOCKED,
 		"store %s is in use by process %ju (%s); stop that one first, "
@@ -335,18 +370,25 @@ int
 fs_lock(struct fs_dir *dir, const char *name, struct fs_file *file,
         struct err *err)
 {
+	unsigned waited_ms = 0;
 	int rc = name_file(dir, name, file, err);
 
 	if (rc)
 		return rc;
-	do
+	for (;;) {
 		file->fd = flopenat(dir->fd, name,
 		                    O_RDWR | O_CREAT | O_NONBLOCK | O_NOFOLLOW |
 		                            O_CLOEXEC,
 		                    FILE_MODE);
-	while (file->fd < 0 && errno == EINTR);
-	if (file->fd < 0 && errno == EWOULDBLOCK)
-		return locked_error(dir, name, err);
+		if (file->fd >= 0 || (errno != EINTR && errno != EWOULDBLOCK))
+			break;
+		if (errno == EINTR)
+			continue;
+		if (waited_ms >= lock_patience_ms(dir, name))
+			return locked_error(dir, name, err);
+		clock_sleep_us(LOCK_LOOK_MS * 1000);
+		waited_ms += LOCK_LOOK_MS;
+	}
 	if (file->fd < 0)
 		return file_error(file, "cannot lock", err);
 	leave_pid(file->fd);

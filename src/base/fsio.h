@@ -50,9 +50,10 @@ int fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes, struct err *err);
 
 /*
  * The lock file that makes one process the owner: flock through flopen(3).
- * LSMKV_ELOCKED with a message that names the process that holds it. The
- * descriptor is what holds the lock: it stays open as long as the store, and
- * the compaction helper inherits it.
+ * LSMKV_ELOCKED with a message that names the process that holds it; at once
+ * if that one lives, after some seconds if it has ended and its helper has
+ * not, so that a restart after a crash succeeds. The descriptor is what holds
+ * the lock: it stays open as long as the store, and the helper inherits it.
  */
 int fs_lock(struct fs_dir *dir, const char *name, struct fs_file *file,
 	    struct err *err);

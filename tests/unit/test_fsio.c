@@ -32,6 +32,9 @@ static struct {
 	int sync_errno;  /* fsync and fdatasync fail with it */
 	int syncs;       /* how often they were called */
 	bool no_fallocate;
+	int sleeps;  /* how often fsio slept */
+	int kill_at; /* the sleep at which `victim` is killed; 0: none */
+	pid_t victim;
 } fault;
 
 ssize_t __real_pread(int fd, void *to, size_t len, off_t offset);
@@ -44,6 +47,8 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t offset);
 int __wrap_fsync(int fd);
 int __wrap_fdatasync(int fd);
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t len);
+void __real_clock_sleep_us(uint64_t us);
+void __wrap_clock_sleep_us(uint64_t us);
 
 /* True if the call is to fail with EINTR; else cuts its length. */
 static bool
@@ -114,6 +119,17 @@ __wrap_fallocate(int fd, int mode, off_t offset, off_t len)
 		return -1;
 	}
 	return __real_fallocate(fd, mode, offset, len);
+}
+
+void
+__wrap_clock_sleep_us(uint64_t us)
+{
+	assert_true(us > 0);
+	fault.sleeps++;
+	if (fault.kill_at && fault.sleeps == fault.kill_at)
+		kill(fault.victim, SIGKILL);
+	/* Long enough for the kernel to end a process, if we come again. */
+	__real_clock_sleep_us(1000);
 }
 
 /* ---- fixture ---- */
@@ -686,6 +702,7 @@ test_lock_names_the_holder(void **state)
 	pid = lock_elsewhere(f, false, &keeper);
 	assert_int_equal(fs_lock(f->dir, "LOCK", &lock, &err), LSMKV_ELOCKED);
 	assert_int_equal(lock.fd, -1);
+	assert_int_equal(fault.sleeps, 0);
 	/* comm is the first 15 bytes of the program's name. */
 	snprintf(holder, sizeof(holder), "is in use by process %d (", (int)pid);
 	assert_non_null(strstr(err.message, holder));
@@ -714,6 +731,24 @@ test_lock_left_behind(void **state)
 	         (int)pid);
 	assert_non_null(strstr(err.message, holder));
 	assert_int_equal(kill(keeper, SIGKILL), 0);
+}
+
+/* One who comes after a crash waits for that helper to end, and then owns. */
+static void
+test_lock_waits_for_a_helper(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	struct fs_file lock;
+	pid_t pid;
+
+	pid = lock_elsewhere(f, true, &fault.victim);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	fault.kill_at = 3;
+	if (fs_lock(f->dir, "LOCK", &lock, &err))
+		fail_msg("%s", err.message);
+	assert_true(fault.sleeps >= 3);
+	fs_close(&lock);
 }
 
 /* The lock is not the process's but the descriptor's: one store each. */
@@ -820,6 +855,7 @@ main(void)
 		TEST(test_write_setting),
 		TEST(test_lock_names_the_holder),
 		TEST(test_lock_left_behind),
+		TEST(test_lock_waits_for_a_helper),
 		TEST(test_lock_twice_in_one_process),
 		TEST(test_lock_file_holds_the_pid),
 		TEST(test_lock_on_a_full_disk),
