@@ -42,6 +42,7 @@ struct block_cache {
 	struct shard shard[SHARDS];
 	atomic_size_t capacity;  /* bytes */
 	atomic_size_t used;      /* bytes charged */
+	atomic_size_t held;      /* of these, by block_cache_hold */
 	atomic_uint next_victim; /* shard whose clock turns next */
 };
 
@@ -364,6 +365,27 @@ cache_block_unpin(struct cache_block *b)
 	b->free(b);
 	if (owner)
 		atomic_fetch_sub(&owner->used, charge);
+}
+
+bool
+block_cache_hold(struct block_cache *c, struct cache_block *b)
+{
+	size_t held = atomic_load_explicit(&c->held, memory_order_relaxed);
+
+	do {
+		if (held + b->charge > atomic_load(&c->capacity) / 2)
+			return false;
+	} while (!atomic_compare_exchange_weak(&c->held, &held,
+	                                       held + b->charge));
+	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+	return true;
+}
+
+void
+block_cache_unhold(struct block_cache *c, struct cache_block *b)
+{
+	atomic_fetch_sub(&c->held, b->charge);
+	cache_block_unpin(b);
 }
 
 void

@@ -61,6 +61,14 @@ struct cache_block *block_cache_put(struct block_cache *c,
 void cache_block_init_private(struct cache_block *b);
 void cache_block_unpin(struct cache_block *b); /* NULL allowed */
 
+/*
+ * Pins b, which the caller has pinned, for long: for as long as the SST that
+ * it belongs to is open, so that every read finds it without asking the cache.
+ * Half of the capacity may be held; beyond that, false, and nothing is done.
+ */
+bool block_cache_hold(struct block_cache *c, struct cache_block *b);
+void block_cache_unhold(struct block_cache *c, struct cache_block *b);
+
 /* Forgets a file's blocks; those pinned go with their last pin. */
 void block_cache_drop_file(struct block_cache *c, uint64_t file);
 void block_cache_set_capacity(struct block_cache *c, size_t capacity);

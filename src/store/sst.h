@@ -9,6 +9,7 @@
  * block that comes from the disk before it inflates it. Blocks, index and
  * filter live in the block cache; a reader holds nothing else but its file
  * descriptor and its sst_info, so that one figure caps the memory of all.
+ * (Index and filter stay there while the SST is open, up to half of it.)
  */
 #ifndef LSMKV_STORE_SST_H
 #define LSMKV_STORE_SST_H

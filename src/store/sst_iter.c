@@ -2,8 +2,8 @@
 /*
  * Walking an SST. An iterator holds a reference to its SST and pins the index
  * as long as it lives, and the data block it stands in. Without fill_cache it
- * reads through a window of its own, so that a compaction or a
- * long scan leaves the cache to those who come back for the same keys.
+ * reads through a window of its own, so that a compaction or a long scan
+ * leaves the cache to those who come back for the same keys.
  */
 #include <stdlib.h>
 

@@ -6,7 +6,10 @@
  * index, data block, each out of the block cache. Only what is missing there
  * is read, checked (sst_block.c) and handed to the cache. With everything
  * cached nothing is allocated or copied: the hit borrows from the pinned
- * block. The struct itself never changes after opening, but for its atomics.
+ * block. Filter and index are asked for by every read of the file, so they
+ * are held as long as the cache has room for that (block_cache_hold), and
+ * reached without a lock. The struct itself never changes after opening, but
+ * for its atomics.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -201,6 +204,15 @@ sst_ref(struct sst *t)
 	return t;
 }
 
+static void
+let_go(struct sst *t, _Atomic(struct cache_block *) *place)
+{
+	struct cache_block *b = atomic_load(place);
+
+	if (b)
+		block_cache_unhold(t->cache, b);
+}
+
 void
 sst_unref(struct sst *t)
 {
@@ -210,6 +222,8 @@ sst_unref(struct sst *t)
 	if (!t ||
 	    atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) > 1)
 		return;
+	let_go(t, &t->filter);
+	let_go(t, &t->index);
 	if (atomic_load(&t->cached))
 		block_cache_drop_file(t->cache, t->info.number);
 	fs_close(&t->file);
@@ -384,36 +398,73 @@ find(const struct sst_block *b, struct slice key, uint64_t hash,
 	}
 }
 
+/*
+ * Keeps b, pinned by the caller, at hand for those who come after: then they
+ * need no lock and write to no memory that threads share.
+ */
+static void
+hold(struct sst *t, _Atomic(struct cache_block *) *place, struct cache_block *b)
+{
+	struct cache_block *none = NULL;
+
+	if (t->cache && block_cache_hold(t->cache, b) &&
+	    !atomic_compare_exchange_strong(place, &none, b))
+		block_cache_unhold(t->cache, b);
+}
+
+/* LSMKV_NOTFOUND if the filter denies the key, 0 if it may be there. */
+static int
+ask_filter(struct sst *t, uint64_t hash, struct err *err)
+{
+	struct sst_filter *f;
+	struct cache_block *pin = NULL;
+	bool maybe;
+
+	if (!t->footer.filter_bytes)
+		return 0;
+	f = (struct sst_filter *)(void *)atomic_load_explicit(
+		&t->filter, memory_order_acquire);
+	if (!f) {
+		int code = get_filter(t, &f, err);
+
+		if (code)
+			return code;
+		pin = &f->head;
+		hold(t, &t->filter, pin);
+	}
+	maybe = bloom_may_contain(f->bits, hash);
+	cache_block_unpin(pin);
+	return maybe ? 0 : LSMKV_NOTFOUND;
+}
+
 int
 sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
         struct sst_hit *hit, struct err *err)
 {
-	struct sst_index *x;
+	struct cache_block *pin = NULL;
 	struct sst_block *b = NULL;
+	struct sst_index *x;
 	uint32_t i;
 	int code;
 
 	hit->pin = NULL;
-	if (t->footer.filter_bytes) {
-		struct sst_filter *f;
-		bool maybe;
-
-		code = get_filter(t, &f, err);
-		if (code)
-			return code;
-		maybe = bloom_may_contain(f->bits, hash);
-		cache_block_unpin(&f->head);
-		if (!maybe)
-			return LSMKV_NOTFOUND;
-	}
-
-	code = sst_get_index(t, true, &x, err);
+	code = ask_filter(t, hash, err);
 	if (code)
 		return code;
+
+	x = (struct sst_index *)(void *)atomic_load_explicit(
+		&t->index, memory_order_acquire);
+	if (!x) {
+		code = sst_get_index(t, true, &x, err);
+		if (code)
+			return code;
+		pin = &x->head;
+		hold(t, &t->index, pin);
+	}
 	i = sst_index_seek(x, key, version);
 	if (i < x->count)
 		code = sst_get_block(t, x, i, NULL, false, &b, err);
-	cache_block_unpin(&x->head);
+	cache_block_unpin(pin);
 	if (code)
 		return code;
 	if (!b || !find(b, key, hash, version, &hit->entry)) {

@@ -15,19 +15,6 @@
 #include "store/block_cache.h"
 #include "store/sst_format.h"
 
-struct sst {
-	atomic_uint refs;          /* of levels, views, iterators */
-	atomic_bool obsolete;      /* unlink the file at the end */
-	atomic_bool cached;        /* some block of it may be in the cache */
-	struct fs_file file;       /* open for reading */
-	struct block_cache *cache; /* borrowed */
-	struct sst_info info;      /* owned */
-	struct sst_footer footer;
-	uint32_t blocks;    /* data blocks; at least 1 */
-	size_t block_bytes; /* raw bytes of one with several entries */
-	uint64_t keys;      /* different ones */
-};
-
 /* A data block. */
 struct sst_block {
 	struct cache_block head;
@@ -61,6 +48,22 @@ struct sst_index {
 struct sst_filter {
 	struct cache_block head;
 	struct slice bits; /* in this allocation, on a 64-byte boundary */
+};
+
+struct sst {
+	atomic_uint refs;          /* of levels, views, iterators */
+	atomic_bool obsolete;      /* unlink the file at the end */
+	atomic_bool cached;        /* some block of it may be in the cache */
+	struct fs_file file;       /* open for reading */
+	struct block_cache *cache; /* borrowed; NULL: blocks are not kept */
+	/* Held in the cache (block_cache_hold) once set; NULL: not held. */
+	_Atomic(struct cache_block *) filter;
+	_Atomic(struct cache_block *) index;
+	struct sst_info info; /* owned */
+	struct sst_footer footer;
+	uint32_t blocks;    /* data blocks; at least 1 */
+	size_t block_bytes; /* raw bytes of one with several entries */
+	uint64_t keys;      /* different ones */
 };
 
 /* What the index says of one block. */

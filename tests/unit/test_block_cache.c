@@ -266,6 +266,36 @@ drop(void **state)
 	assert_int_equal(alive, 0);
 }
 
+/* What is held stays, is charged, and is half of the capacity at most. */
+static void
+held(void **state)
+{
+	struct block_cache *c = block_cache_new(1000);
+	struct cache_block *a = block_cache_put(c, thing(1, 1, 300, 3));
+	struct cache_block *b = block_cache_put(c, thing(1, 2, 201, 3));
+
+	(void)state;
+	assert_true(block_cache_hold(c, a));
+	assert_false(block_cache_hold(c, b));
+	cache_block_unpin(a);
+	cache_block_unpin(b);
+	for (uint64_t i = 0; i < 100; i++)
+		put(c, 2, i, 400, 1);
+	assert_true(has(c, 1, 1));
+	assert_false(has(c, 1, 2));
+	assert_true(stat_of(c).used <= 1000);
+	block_cache_drop_file(c, 1);
+	assert_false(has(c, 1, 1));
+	assert_true(((struct thing *)(void *)a)->mark == mark_of(1, 1));
+	block_cache_unhold(c, a);
+	b = block_cache_put(c, thing(1, 3, 500, 3));
+	assert_true(block_cache_hold(c, b));
+	block_cache_unhold(c, b);
+	cache_block_unpin(b);
+	block_cache_free(c);
+	assert_int_equal(alive, 0);
+}
+
 /* A private block lives exactly as long as its pin. */
 static void
 private_block(void **state)
@@ -344,11 +374,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(finds),          cmocka_unit_test(grows),
-		cmocka_unit_test(bounded),        cmocka_unit_test(one_big),
-		cmocka_unit_test(pinned),         cmocka_unit_test(second_put),
-		cmocka_unit_test(scan_resistant), cmocka_unit_test(drop),
-		cmocka_unit_test(private_block),  cmocka_unit_test(threads),
+		cmocka_unit_test(finds),
+		cmocka_unit_test(grows),
+		cmocka_unit_test(bounded),
+		cmocka_unit_test(one_big),
+		cmocka_unit_test(pinned),
+		cmocka_unit_test(second_put),
+		cmocka_unit_test(scan_resistant),
+		cmocka_unit_test(drop),
+		cmocka_unit_test(held),
+		cmocka_unit_test(private_block),
+		cmocka_unit_test(threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
  * value.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <cmocka.h>
 
 #include "lib/tmpdir.h"
@@ -170,6 +172,15 @@ model_seek(const struct model *m, struct slice key, uint64_t version)
 			high = middle;
 	}
 	return low;
+}
+
+static struct entry
+text(const char *key, uint64_t version)
+{
+	struct entry e = { slice_str(key), slice_str("v"), version, 0,
+		           ENTRY_TEXT };
+
+	return e;
 }
 
 static bool
@@ -578,15 +589,6 @@ info_encoding(void **state)
 	model_free(&m);
 }
 
-static struct entry
-text(const char *key, uint64_t version)
-{
-	struct entry e = { slice_str(key), slice_str("v"), version, 0,
-		           ENTRY_TEXT };
-
-	return e;
-}
-
 /* What is out of order or out of bounds is refused, and harms nothing. */
 static void
 refusals(void **state)
@@ -753,48 +755,129 @@ hit_is_pinned(void **state)
 	model_free(&m);
 }
 
+/* How many blocks a look-up of key in a newly opened SST reads. */
+static uint64_t
+reads_of(struct fixture *f, struct slice key, int expect)
+{
+	struct sst *t = open_sst(f);
+	struct sst_hit hit;
+	struct block_cache_stat before, after;
+
+	block_cache_get_stat(f->cache, &before);
+	assert_int_equal(get(t, key, VERSION_MAX, &hit, NULL), expect);
+	block_cache_get_stat(f->cache, &after);
+	sst_hit_release(&hit);
+	sst_unref(t);
+	return after.misses - before.misses;
+}
+
 /* A key that the filter denies costs the filter and nothing else. */
 static void
 filter_first(void **state)
 {
 	struct model m = model_make(2000);
 	struct fixture f;
-	struct sst *t;
-	struct sst_hit hit;
-	struct block_cache_stat s;
 	unsigned denied = 0;
 
 	(void)state;
 	make_dir(&f, 1 << 20);
 	write_sst(&f, &m, &usual);
-	t = open_sst(&f);
 	for (unsigned i = 0; i < 1000; i++) {
 		char key[32];
 
 		snprintf(key, sizeof(key), "user:x%u", i);
-		block_cache_drop_file(f.cache, FILE_NUMBER);
-		assert_int_equal(
-			get(t, slice_str(key), VERSION_MAX, &hit, NULL),
-			LSMKV_NOTFOUND);
-		block_cache_get_stat(f.cache, &s);
-		denied += s.used < 3000;
+		denied += reads_of(&f, slice_str(key), LSMKV_NOTFOUND) == 1;
 	}
 	assert_in_range(denied, 970, 1000);
-	/* A hit asks for filter, index and block once each. */
-	block_cache_drop_file(f.cache, FILE_NUMBER);
+	assert_int_equal(reads_of(&f, m.entry[5].key, 0), 3);
+	free_dir(&f);
+	model_free(&m);
+}
+
+/* What was read once is not read again: neither block, filter nor index. */
+static void
+reads_once(void **state)
+{
+	struct model m = model_make(2000);
+	struct fixture f;
+	struct sst *t;
+	struct block_cache_stat s;
+
+	(void)state;
+	make_dir(&f, 4 << 20);
+	write_sst(&f, &m, &usual);
+	t = open_sst(&f);
+	check_gets(t, &m);
 	block_cache_get_stat(f.cache, &s);
-	assert_get(t, &m, m.entry[5].key, VERSION_MAX);
-	assert_get(t, &m, m.entry[5].key, VERSION_MAX);
+	tmpdir_truncate(f.path, FILE_NAME, 0);
+	check_gets(t, &m);
 	{
 		struct block_cache_stat after;
 
 		block_cache_get_stat(f.cache, &after);
-		assert_int_equal(after.misses - s.misses, 3);
-		assert_int_equal(after.hits - s.hits, 3);
+		assert_int_equal(after.misses, s.misses);
+		assert_true(after.hits > s.hits);
+		assert_int_equal(after.used, s.used);
 	}
 	sst_unref(t);
 	free_dir(&f);
 	model_free(&m);
+}
+
+/* A write that fails ends the file: nothing stays, nothing more is taken. */
+static void
+failed_write(void **state)
+{
+	struct rlimit old, low = { 1 << 20, 0 };
+	struct fixture f;
+	struct sst_writer *w;
+	struct err err = ERR_INIT;
+	struct slice value = random_value(100000);
+
+	(void)state;
+	make_dir(&f, 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	low.rlim_max = old.rlim_max;
+	signal(SIGXFSZ, SIG_IGN);
+	for (unsigned last = 5; last < 60; last += 27) {
+		int code = 0;
+
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+		assert_int_equal(
+			sst_writer_open(&w, f.dir, 1,
+		                        &(struct sst_options){ 4096, 10, 0 },
+		                        &err),
+			0);
+		for (unsigned i = 10; i < 10 + last; i++) {
+			char key[16];
+			struct entry e;
+			int now;
+
+			snprintf(key, sizeof(key), "key%u", i);
+			e = text(key, 1);
+			e.value = value;
+			now = sst_writer_add(w, &e, &err);
+			/* Once it has failed it goes on failing. */
+			assert_true(!code || now == code);
+			code = now;
+		}
+		if (last < 10) {
+			/* Too small to fail before the end. */
+			assert_int_equal(code, 0);
+			low.rlim_cur = 1000;
+			assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+			low.rlim_cur = 1 << 20;
+		} else {
+			assert_true(code < 0);
+		}
+		assert_true(sst_writer_finish(w, &f.info, &err) < 0);
+		assert_non_null(strstr(err.message, "000001.sst.tmp"));
+		assert_null(f.info.smallest.data);
+		assert_int_equal(tmpdir_count(f.path), 0);
+	}
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	free((void *)(uintptr_t)value.data);
+	free_dir(&f);
 }
 
 /* A walk past the cache leaves the cache as it was. */
@@ -1423,6 +1506,8 @@ main(void)
 		cmocka_unit_test(iter_holds),
 		cmocka_unit_test(hit_is_pinned),
 		cmocka_unit_test(filter_first),
+		cmocka_unit_test(reads_once),
+		cmocka_unit_test(failed_write),
 		cmocka_unit_test(walk_past_cache),
 		cmocka_unit_test(check_progress),
 		cmocka_unit_test(info_must_fit),
