@@ -517,7 +517,23 @@ note_failure(struct compactor *c, const struct err *err)
 	(void)strlcpy(c->stat.last_error, err->message,
 		      sizeof(c->stat.last_error));
 	pthread_mutex_unlock(&c->mutex);
-	log_warn("%s; tried again in %u s", err->message, c->delay_ms / 1000);
+	if (err->code == LSMKV_EFAILED)
+		log_warn("%s; no more compactions until a restart",
+			 err->message);
+	else
+		log_warn("%s; tried again in %u s", err->message,
+			 c->delay_ms / 1000);
+}
+
+/* Nothing is left to do but to answer, until the end. */
+static void
+give_up(struct compactor *c, const struct err *err)
+{
+	while (!is_stopping(c)) {
+		begin_sweep(c);
+		end_sweep(c, err);
+		rest(c, TICK_MS, false);
+	}
 }
 
 static unsigned
@@ -549,6 +565,9 @@ compactor_main(void *arg)
 		if (rc) {
 			note_failure(c, &err);
 			end_sweep(c, &err);
+			/* The store takes no changes until it is restarted. */
+			if (rc == LSMKV_EFAILED)
+				give_up(c, &err);
 			rest(c, c->delay_ms, true);
 			continue;
 		}

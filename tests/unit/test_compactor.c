@@ -809,6 +809,26 @@ test_install_unknown(void **state)
 	check(f);
 }
 
+/* A store that takes no changes any more is left alone, and callers told. */
+static void
+test_store_failed(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+
+	fill(f);
+	f->fail_install = 1;
+	f->fail_code = LSMKV_EFAILED;
+	start(f);
+	WAIT_FOR(f, stat.failures == 1);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(compactor_compact_all(f->compactor, &err),
+				 LSMKV_EFAILED);
+	stop(f);
+	assert_int_equal(f->levels->level[0].count, 4);
+	assert_no_garbage(f);
+}
+
 /* Options that make no sense are refused. */
 static void
 test_options(void **state)
@@ -982,6 +1002,7 @@ main(int argc, char **argv)
 		TEST(test_compact_all_fails),
 		TEST(test_install_fails),
 		TEST(test_install_unknown),
+		TEST(test_store_failed),
 		TEST(test_options),
 	};
 	ssize_t n;
