@@ -71,7 +71,7 @@ find(struct shard *s, uint64_t hash, uint64_t file, uint64_t offset)
 {
 	struct cache_block *b = *bucket_of(s, hash);
 
-	/* A hit goes on into what stands behind the head: fetch it by the way. */
+	/* A hit goes on to what stands behind the head: have it fetched. */
 	for (unsigned line = 1; b && line <= PREFETCH_LINES; line++)
 		__builtin_prefetch((const char *)b + line * (size_t)64);
 	while (b && (b->offset != offset || b->file != file))

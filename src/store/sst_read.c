@@ -390,8 +390,9 @@ find(const struct sst_block *b, struct slice key, uint64_t hash,
 			return false;
 		sst_block_entry(b, (uint32_t)(tag - b->tags), e);
 		/*
-		 * Versions of a key stand newest first, and none in the next
-		 * block is the one: the index would have sent us there.
+		 * Else it is another key with the same tag, or a version that
+		 * is too new: older ones follow it, in this block, because
+		 * that is how the index chose it.
 		 */
 		if (e->version <= version && slice_equal(e->key, key))
 			return true;

@@ -172,7 +172,7 @@ pinned(void **state)
 	(void)state;
 	for (uint64_t i = 0; i < 4; i++)
 		pin[i] = block_cache_put(c, thing(1, i, 400, 1));
-	/* The third and the fourth did not fit, and are charged all the same. */
+	/* The last two did not fit, and are charged all the same. */
 	assert_int_equal(stat_of(c).used, 1600);
 	assert_true(has(c, 1, 0));
 	assert_true(has(c, 1, 1));
