@@ -42,8 +42,8 @@ answer(const struct buf *frame, struct err *err)
 	size_t at = 0;
 
 	while (at < frame->len) {
-		ssize_t n = write(STDOUT_FILENO, frame->data + at,
-				  frame->len - at);
+		ssize_t n =
+			write(STDOUT_FILENO, frame->data + at, frame->len - at);
 
 		if (n > 0)
 			at += (size_t)n;
@@ -96,7 +96,7 @@ read_job(struct buf *in, struct job *job, struct err *err)
 			in->len += (size_t)n;
 		else if (!n)
 			return err_set(err, LSMKV_ECORRUPT,
-				       "the job ends too early");
+			               "the job ends too early");
 		else if (errno != EINTR)
 			return err_set_errno(err, errno, "reading the job");
 	}
@@ -104,7 +104,7 @@ read_job(struct buf *in, struct job *job, struct err *err)
 		return rc;
 	if (kind != JOB_START || at != in->len)
 		return err_set(err, LSMKV_ECORRUPT,
-			       "job message: not one job and nothing else");
+		               "job message: not one job and nothing else");
 	return job_decode(payload, job, err);
 }
 

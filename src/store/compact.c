@@ -20,18 +20,18 @@
 #include "store/names.h"
 #include "store/run_iter.h"
 
-#define CACHE_BYTES (8u << 20)      /* indexes of the files being read */
-#define TICK_ENTRIES 1024u          /* the clock is looked at this often, */
-#define TICK_BYTES (1u << 20)       /* or after this many raw bytes */
-#define PROGRESS_NS 100000000u      /* between two calls of progress */
+#define CACHE_BYTES (8u << 20) /* indexes of the files being read */
+#define TICK_ENTRIES 1024u     /* the clock is looked at this often, */
+#define TICK_BYTES (1u << 20)  /* or after this many raw bytes */
+#define PROGRESS_NS 100000000u /* between two calls of progress */
 
 struct compaction {
-	struct fs_dir *dir;          /* borrowed */
-	const struct job *job;       /* borrowed */
-	struct job_result *result;   /* borrowed */
-	struct block_cache *cache;   /* owned */
-	struct sst **inputs;         /* owned references, as the job's inputs */
-	struct iter *source;         /* owned: the merge */
+	struct fs_dir *dir;        /* borrowed */
+	const struct job *job;     /* borrowed */
+	struct job_result *result; /* borrowed */
+	struct block_cache *cache; /* owned */
+	struct sst **inputs;       /* owned references, as the job's inputs */
+	struct iter *source;       /* owned: the merge */
 	struct merge_rule rule;
 	struct sst_writer *writer;   /* owned; NULL between outputs */
 	uint64_t retained;           /* by the open output */
@@ -40,13 +40,13 @@ struct compaction {
 	uint64_t grandparent_passed; /* bytes since the output began */
 	/* Progress. */
 	int (*progress)(void *arg, uint64_t done); /* NULL allowed */
-	void *arg;                   /* for progress */
-	double bytes_per_raw;        /* input bytes that a raw byte stands for */
-	uint64_t input_bytes;        /* in all */
-	uint64_t raw_done;           /* raw bytes through */
-	uint64_t tick_raw;           /* raw_done at the last look at the clock */
-	unsigned tick_entries;       /* entries since then */
-	uint64_t told_ns;            /* when progress was told last */
+	void *arg;                                 /* for progress */
+	double bytes_per_raw;  /* input bytes that a raw byte stands for */
+	uint64_t input_bytes;  /* in all */
+	uint64_t raw_done;     /* raw bytes through */
+	uint64_t tick_raw;     /* raw_done at the last look at the clock */
+	unsigned tick_entries; /* entries since then */
+	uint64_t told_ns;      /* when progress was told last */
 };
 
 /* ---- inputs ---- */
@@ -91,10 +91,10 @@ open_source(struct compaction *c, struct err *err)
 		       c->job->inputs[next].level == level)
 			next++;
 		rc = next - i == 1
-			     ? sst_iter_new(&children[count], c->inputs[i],
-					    false, err)
-			     : run_iter_new(&children[count], c->inputs + i,
-					    next - i, false, err);
+		             ? sst_iter_new(&children[count], c->inputs[i],
+		                            false, err)
+		             : run_iter_new(&children[count], c->inputs + i,
+		                            next - i, false, err);
 		if (!rc)
 			count++;
 	}
@@ -136,17 +136,16 @@ begin_output(struct compaction *c, struct err *err)
 	struct job_result *r = c->result;
 	struct job_output *outputs;
 
-	outputs = reallocarray(r->outputs, r->output_count + 1,
-			       sizeof(*outputs));
+	outputs =
+		reallocarray(r->outputs, r->output_count + 1, sizeof(*outputs));
 	if (!outputs)
-		return err_nomem(err,
-				 (r->output_count + 1) * sizeof(*outputs));
+		return err_nomem(err, (r->output_count + 1) * sizeof(*outputs));
 	r->outputs = outputs;
 	outputs[r->output_count] = (struct job_output){ 0 };
 	c->grandparent_passed = 0;
 	return sst_writer_open(&c->writer, c->dir,
-			       c->job->first_output + r->output_count,
-			       &c->job->sst, err);
+	                       c->job->first_output + r->output_count,
+	                       &c->job->sst, err);
 }
 
 /*
@@ -219,7 +218,7 @@ tell(struct compaction *c, struct err *err)
 		done = c->input_bytes;
 	if (c->progress(c->arg, done))
 		return err_set(err, LSMKV_ESHUTDOWN,
-			       "compaction was told to stop");
+		               "compaction was told to stop");
 	return 0;
 }
 
@@ -260,15 +259,14 @@ remove_finished(struct compaction *c)
 
 	for (size_t i = 0; i < c->result->output_count; i++)
 		(void)fs_unlink(c->dir,
-				name_sst(c->job->first_output + i, name),
-				NULL);
+		                name_sst(c->job->first_output + i, name), NULL);
 	job_result_release(c->result);
 }
 
 int
 compact_run(struct fs_dir *dir, const struct job *job,
-	    int (*progress)(void *arg, uint64_t done), void *arg,
-	    struct job_result *result, struct err *err)
+            int (*progress)(void *arg, uint64_t done), void *arg,
+            struct job_result *result, struct err *err)
 {
 	struct compaction c = { .dir = dir, .job = job, .result = result };
 	int rc;

@@ -16,7 +16,7 @@
  * output is removed. Inputs are only read.
  */
 int compact_run(struct fs_dir *dir, const struct job *job,
-		int (*progress)(void *arg, uint64_t done), void *arg,
-		struct job_result *result, struct err *err);
+                int (*progress)(void *arg, uint64_t done), void *arg,
+                struct job_result *result, struct err *err);
 
 #endif

@@ -37,35 +37,36 @@
 #include "store/outputs.h"
 #include "store/plan.h"
 
-#define NICE 5                   /* below the writers', above the helper's */
-#define TICK_MS 1000u            /* at rest, the tree is looked at this often */
-#define DELAY_MIN_MS 1000u       /* after a failure, then doubled */
+#define NICE 5             /* below the writers', above the helper's */
+#define TICK_MS 1000u      /* at rest, the tree is looked at this often */
+#define DELAY_MIN_MS 1000u /* after a failure, then doubled */
 #define DELAY_MAX_MS 60000u
-#define REST_MAX_MS 60000u       /* after a job that brought little */
-#define ALL_BYTES_MAX (2ull << 30) /* one job of a compaction of everything:
+#define REST_MAX_MS 60000u /* after a job that brought little */
+#define ALL_BYTES_MAX                                                          \
+	(2ull << 30) /* one job of a compaction of everything:
 				      level 0 waits for it */
 
 struct compactor {
 	struct compactor_options options;
 	struct compactor_host host;
-	char *helper;                /* owned; NULL: merge in this thread */
-	char *dir_path;              /* owned, absolute */
+	char *helper;   /* owned; NULL: merge in this thread */
+	char *dir_path; /* owned, absolute */
 	pthread_t thread;
-	atomic_bool stop;            /* end soon, kill the helper */
-	pthread_mutex_t mutex;       /* of what follows */
-	pthread_cond_t wake;         /* for the thread; monotonic clock */
-	pthread_cond_t done;         /* for callers of compact_all */
-	bool woken;                  /* look again */
-	uint64_t all_wanted;         /* calls of compact_all so far */
-	uint64_t all_done;           /* calls that are answered */
-	struct err all_err;          /* how the last one went */
-	unsigned waiting;            /* callers inside compact_all */
+	atomic_bool stop;      /* end soon, kill the helper */
+	pthread_mutex_t mutex; /* of what follows */
+	pthread_cond_t wake;   /* for the thread; monotonic clock */
+	pthread_cond_t done;   /* for callers of compact_all */
+	bool woken;            /* look again */
+	uint64_t all_wanted;   /* calls of compact_all so far */
+	uint64_t all_done;     /* calls that are answered */
+	struct err all_err;    /* how the last one went */
+	unsigned waiting;      /* callers inside compact_all */
 	struct compactor_stat stat;
 	/* The thread's own. */
-	struct plan_sweep sweep;     /* of a compact_all under way */
-	uint64_t sweep_ticket;       /* calls it answers; 0: none under way */
-	unsigned delay_ms;           /* of the last failure; 0: none */
-	uint64_t rest_until_ns;      /* sparse garbage waits until then */
+	struct plan_sweep sweep; /* of a compact_all under way */
+	uint64_t sweep_ticket;   /* calls it answers; 0: none under way */
+	unsigned delay_ms;       /* of the last failure; 0: none */
+	uint64_t rest_until_ns;  /* sparse garbage waits until then */
 	struct plan_retained *retained; /* owned */
 	size_t retained_count;
 };
@@ -76,7 +77,7 @@ struct work {
 	const struct plan *plan;
 	struct job job;
 	struct job_result result;
-	struct sst **outputs;        /* the result's files, opened; owned */
+	struct sst **outputs; /* the result's files, opened; owned */
 	uint64_t started_ns;
 };
 
@@ -138,7 +139,7 @@ rest(struct compactor *c, unsigned ms, bool only_stop)
 {
 	uint64_t end = clock_mono_ns() + (uint64_t)ms * 1000000;
 	struct timespec until = { (time_t)(end / 1000000000),
-				  (long)(end % 1000000000) };
+		                  (long)(end % 1000000000) };
 	int rc = 0;
 
 	pthread_mutex_lock(&c->mutex);
@@ -176,10 +177,10 @@ install(struct compactor *c, const struct levels_edit *edit, struct err *err)
 
 static int
 install_plan(struct compactor *c, const struct plan *plan,
-	     struct sst *const *outputs, size_t output_count, struct err *err)
+             struct sst *const *outputs, size_t output_count, struct err *err)
 {
 	struct levels_edit edit = { NULL, output_count, NULL,
-				    plan->input_count };
+		                    plan->input_count };
 	int rc;
 
 	edit.added = calloc(output_count + 1, sizeof(*edit.added));
@@ -226,7 +227,7 @@ remember_retained(struct work *w)
 	}
 	c->retained_count = kept;
 	list = reallocarray(c->retained, kept + r->output_count + 1,
-			    sizeof(*list));
+	                    sizeof(*list));
 	if (!list)
 		return; /* forgotten: it stays until the next merge there */
 	c->retained = list;
@@ -249,8 +250,8 @@ earn_rest(struct work *w, uint64_t took_ms)
 	const struct job_result *r = &w->result;
 	uint64_t dropped = r->shadowed + r->expired + r->tombstones, ms;
 
-	if (w->plan->dense || (w->plan->why != PLAN_RECLAIM &&
-			       w->plan->why != PLAN_SETTLE))
+	if (w->plan->dense ||
+	    (w->plan->why != PLAN_RECLAIM && w->plan->why != PLAN_SETTLE))
 		return;
 	ms = dropped ? took_ms * (r->entries_in / dropped) : REST_MAX_MS;
 	if (ms > REST_MAX_MS)
@@ -288,20 +289,19 @@ note_success(struct work *w)
 	remember_retained(w);
 	earn_rest(w, took_ms);
 	log_info("compaction: level %u -> %u (%s), %zu files, %.1f MB -> "
-		 "%zu files, %.1f MB, %" PRIu64 " ms, %" PRIu64
-		 " of %" PRIu64 " entries dropped: %" PRIu64
-		 " shadowed, %" PRIu64 " expired, %" PRIu64 " tombstones",
-		 w->plan->from_level, w->plan->output_level,
-		 plan_why_word(w->plan->why), w->plan->input_count,
-		 (double)w->plan->bytes / 1e6, r->output_count,
-		 (double)written / 1e6, took_ms,
-		 r->entries_in - r->entries_out, r->entries_in, r->shadowed,
-		 r->expired, r->tombstones);
+	         "%zu files, %.1f MB, %" PRIu64 " ms, %" PRIu64 " of %" PRIu64
+	         " entries dropped: %" PRIu64 " shadowed, %" PRIu64
+	         " expired, %" PRIu64 " tombstones",
+	         w->plan->from_level, w->plan->output_level,
+	         plan_why_word(w->plan->why), w->plan->input_count,
+	         (double)w->plan->bytes / 1e6, r->output_count,
+	         (double)written / 1e6, took_ms, r->entries_in - r->entries_out,
+	         r->entries_in, r->shadowed, r->expired, r->tombstones);
 }
 
 static int
-prepare(struct work *w, const struct levels *levels,
-	const uint64_t *snapshots, size_t snapshot_count, struct err *err)
+prepare(struct work *w, const struct levels *levels, const uint64_t *snapshots,
+        size_t snapshot_count, struct err *err)
 {
 	struct compactor *c = w->c;
 	struct job *job = &w->job;
@@ -319,7 +319,7 @@ prepare(struct work *w, const struct levels *levels,
 		job->snapshots = calloc(snapshot_count, sizeof(*snapshots));
 		if (!job->snapshots)
 			return err_nomem(err,
-					 snapshot_count * sizeof(*snapshots));
+			                 snapshot_count * sizeof(*snapshots));
 		memcpy(job->snapshots, snapshots,
 		       snapshot_count * sizeof(*snapshots));
 		job->snapshot_count = snapshot_count;
@@ -336,10 +336,10 @@ make_outputs(struct work *w, struct err *err)
 	int rc;
 
 	rc = c->helper ? helper_run(c->helper, c->host.lock_fd, &w->job,
-				    c->options.silence_ms, &watch, &w->result,
-				    err)
-		       : compact_run(c->host.dir, &w->job, merge_progress, c,
-				     &w->result, err);
+	                            c->options.silence_ms, &watch, &w->result,
+	                            err)
+	               : compact_run(c->host.dir, &w->job, merge_progress, c,
+	                             &w->result, err);
 	if (!rc)
 		rc = outputs_verify(&w->job, &w->result, err);
 	if (rc)
@@ -348,13 +348,13 @@ make_outputs(struct work *w, struct err *err)
 	if (!w->outputs)
 		return err_nomem(err, w->result.output_count);
 	return outputs_open(c->host.dir, &w->result, c->host.cache, wants_stop,
-			    c, w->outputs, err);
+	                    c, w->outputs, err);
 }
 
 static int
 run_merge(struct compactor *c, const struct plan *plan,
-	  const struct levels *levels, const uint64_t *snapshots,
-	  size_t snapshot_count, struct err *err)
+          const struct levels *levels, const uint64_t *snapshots,
+          size_t snapshot_count, struct err *err)
 {
 	struct work w = { .c = c, .plan = plan };
 	bool remove = false;
@@ -379,7 +379,7 @@ out:
 	free(w.outputs);
 	if (remove && outputs_remove(c->host.dir, &w.job, NULL))
 		log_warn("compaction: outputs of a failed job could not be "
-			 "removed; the next start does that");
+		         "removed; the next start does that");
 	job_result_release(&w.result);
 	job_release(&w.job);
 	return rc;
@@ -398,9 +398,9 @@ run_move(struct compactor *c, const struct plan *plan, struct err *err)
 	c->stat.last_error[0] = '\0';
 	pthread_mutex_unlock(&c->mutex);
 	log_info("compaction: sst %" PRIu64 " moved from level %u to %u, "
-		 "%.1f MB",
-		 sst_info_of(file)->number, plan->from_level,
-		 plan->output_level, (double)plan->bytes / 1e6);
+	         "%.1f MB",
+	         sst_info_of(file)->number, plan->from_level,
+	         plan->output_level, (double)plan->bytes / 1e6);
 	return 0;
 }
 
@@ -437,7 +437,7 @@ choose(struct compactor *c, const struct levels *levels, uint64_t oldest,
 	/* Even a sweep gives way to a level 0 that is about to stop writers. */
 	if (c->sweep_ticket && plan_score(&in, 0) < 2)
 		return plan_pick_all(plan, &in, all_bytes_max(c), &c->sweep,
-				     err);
+		                     err);
 	return plan_pick(plan, &in, err);
 }
 
@@ -460,18 +460,18 @@ step(struct compactor *c, bool *busy, struct err *err)
 	rc = c->host.snapshots(c->host.arg, &snapshots, &count, err);
 	if (!rc)
 		rc = choose(c, levels, count ? snapshots[0] : VERSION_MAX,
-			    &plan, err);
+		            &plan, err);
 	if (rc || plan.kind == PLAN_NONE)
 		goto out;
 	*busy = true;
 	set_running(c, &plan);
 	rc = plan.kind == PLAN_MOVE
-		     ? run_move(c, &plan, err)
-		     : run_merge(c, &plan, levels, snapshots, count, err);
+	             ? run_move(c, &plan, err)
+	             : run_merge(c, &plan, levels, snapshots, count, err);
 	set_running(c, NULL);
 	if (rc)
 		rc = err_prepend(err, "compaction of level %u to %u",
-				 plan.from_level, plan.output_level);
+		                 plan.from_level, plan.output_level);
 out:
 	plan_release(&plan);
 	free(snapshots);
@@ -515,14 +515,14 @@ note_failure(struct compactor *c, const struct err *err)
 	pthread_mutex_lock(&c->mutex);
 	c->stat.failures++;
 	(void)strlcpy(c->stat.last_error, err->message,
-		      sizeof(c->stat.last_error));
+	              sizeof(c->stat.last_error));
 	pthread_mutex_unlock(&c->mutex);
 	if (err->code == LSMKV_EFAILED)
 		log_warn("%s; no more compactions until a restart",
-			 err->message);
+		         err->message);
 	else
 		log_warn("%s; tried again in %u s", err->message,
-			 c->delay_ms / 1000);
+		         c->delay_ms / 1000);
 }
 
 /* Nothing is left to do but to answer, until the end. */
@@ -622,9 +622,8 @@ start_thread(struct compactor *c, struct err *err)
 }
 
 int
-compactor_start(struct compactor **out,
-		const struct compactor_options *options,
-		const struct compactor_host *host, struct err *err)
+compactor_start(struct compactor **out, const struct compactor_options *options,
+                const struct compactor_host *host, struct err *err)
 {
 	struct compactor *c = NULL;
 	int rc;
@@ -633,8 +632,8 @@ compactor_start(struct compactor **out,
 	if (!options->file_bytes || !options->level1_bytes ||
 	    !options->level0_files || !options->sst.block_bytes)
 		return err_set(err, LSMKV_EINVAL,
-			       "sizes of levels, files and blocks must be "
-			       "above 0");
+		               "sizes of levels, files and blocks must be "
+		               "above 0");
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return err_nomem(err, sizeof(*c));
@@ -689,8 +688,8 @@ compactor_compact_all(struct compactor *c, struct err *err)
 		rc = stopping(err);
 	else
 		rc = c->all_err.code ? err_set(err, c->all_err.code, "%s",
-					       c->all_err.message)
-				     : 0;
+		                               c->all_err.message)
+		                     : 0;
 	c->waiting--;
 	pthread_cond_broadcast(&c->done);
 	pthread_mutex_unlock(&c->mutex);

@@ -16,23 +16,23 @@
 #include "store/levels.h"
 
 struct compactor_options {
-	const char *helper;      /* absolute path of lsmkv-compact; NULL: do
+	const char *helper;     /* absolute path of lsmkv-compact; NULL: do
 				    the merge in this thread (tests, bench) */
-	uint64_t level1_bytes;   /* target size of level 1; x10 per level */
-	uint64_t file_bytes;     /* target size of an output SST */
-	unsigned level0_files;   /* this many in level 0 are worth a job */
-	unsigned silence_ms;     /* helper is killed after this much silence */
-	unsigned reclaim_ms;     /* how long tombstones and expired entries
+	uint64_t level1_bytes;  /* target size of level 1; x10 per level */
+	uint64_t file_bytes;    /* target size of an output SST */
+	unsigned level0_files;  /* this many in level 0 are worth a job */
+	unsigned silence_ms;    /* helper is killed after this much silence */
+	unsigned reclaim_ms;    /* how long tombstones and expired entries
 				    may rest before they get a job of their
 				    own */
-	struct sst_options sst;  /* how outputs are written */
+	struct sst_options sst; /* how outputs are written */
 };
 
 /* What the store does for its compactor. All thread-safe. */
 struct compactor_host {
 	void *arg;
 	struct fs_dir *dir;
-	int lock_fd;              /* handed down to the helper; -1: none */
+	int lock_fd; /* handed down to the helper; -1: none */
 	struct block_cache *cache;
 	/* The tree as it is, with a reference. */
 	struct levels *(*levels)(void *arg);
@@ -43,7 +43,7 @@ struct compactor_host {
 	 * published one, as an array for the caller to free.
 	 */
 	int (*snapshots)(void *arg, uint64_t **versions, size_t *count,
-			 struct err *err);
+	                 struct err *err);
 	/*
 	 * Makes the edit the truth: durable in MANIFEST, visible to readers,
 	 * SSTs that are removed and not added marked obsolete. On an error
@@ -51,27 +51,27 @@ struct compactor_host {
 	 * unknown: then added files stay on disk, for start to decide.
 	 */
 	int (*install)(void *arg, const struct levels_edit *edit,
-		       struct err *err);
+	               struct err *err);
 };
 
 struct compactor_stat {
 	uint64_t jobs, moves, failures; /* done, trivial moves, failed */
 	uint64_t bytes_read, bytes_written;
 	uint64_t dropped_shadowed, dropped_expired, dropped_tombstones;
-	bool running;                   /* a job is under way */
-	unsigned from_level, to_level;  /* of that job */
-	uint64_t job_bytes, job_done;   /* its input bytes, and how many are
+	bool running;                  /* a job is under way */
+	unsigned from_level, to_level; /* of that job */
+	uint64_t job_bytes, job_done;  /* its input bytes, and how many are
 					   through */
-	pid_t helper;                   /* 0 when none */
-	char last_error[256];           /* "" when the last job was fine */
+	pid_t helper;                  /* 0 when none */
+	char last_error[256];          /* "" when the last job was fine */
 };
 
 struct compactor;
 
 /* Starts the thread. options and host are copied. */
 int compactor_start(struct compactor **out,
-		    const struct compactor_options *options,
-		    const struct compactor_host *host, struct err *err);
+                    const struct compactor_options *options,
+                    const struct compactor_host *host, struct err *err);
 /* Something changed: look again. Never blocks. */
 void compactor_wake(struct compactor *c);
 /*

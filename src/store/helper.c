@@ -44,7 +44,7 @@ check_silence(const struct conversation *v, struct err *err)
 	if (silent_ms <= v->silence_ms)
 		return 0;
 	return err_set(err, LSMKV_ECHILD,
-		       "no progress for %u ms, it was killed", v->silence_ms);
+	               "no progress for %u ms, it was killed", v->silence_ms);
 }
 
 /*
@@ -62,7 +62,7 @@ send_job(struct conversation *v, struct slice frame, struct err *err)
 		if (v->watch->stop(v->watch->arg))
 			return stopped(err);
 		if (!child_send(&v->child, slice_make(frame.data, n), false,
-				LOOK_MS, err)) {
+		                LOOK_MS, err)) {
 			frame.data += n;
 			frame.len -= n;
 			continue;
@@ -79,14 +79,14 @@ send_job(struct conversation *v, struct slice frame, struct err *err)
 
 static int
 take_answer(struct conversation *v, enum job_kind kind, struct slice payload,
-	    struct err *err)
+            struct err *err)
 {
 	uint64_t done = 0;
 	int rc;
 
 	if (v->answered)
 		return err_set(err, LSMKV_ECORRUPT,
-			       "something came behind the result");
+		               "something came behind the result");
 	switch (kind) {
 	case JOB_PROGRESS:
 		rc = job_progress_decode(payload, &done, err);
@@ -106,7 +106,7 @@ take_answer(struct conversation *v, enum job_kind kind, struct slice payload,
 	case JOB_START:
 	default:
 		return err_set(err, LSMKV_ECORRUPT,
-			       "an answer of unknown kind %d", (int)kind);
+		               "an answer of unknown kind %d", (int)kind);
 	}
 	v->heard_ns = clock_mono_ns();
 	return 0;
@@ -153,15 +153,14 @@ listen_to_end(struct conversation *v, struct err *err)
 			return rc;
 	}
 	if (!v->answered || v->in.len)
-		return err_set(err, LSMKV_ECHILD,
-			       "it ended without a result");
+		return err_set(err, LSMKV_ECHILD, "it ended without a result");
 	return 0;
 }
 
 int
 helper_run(const char *path, int lock_fd, const struct job *job,
-	   unsigned silence_ms, const struct helper_watch *watch,
-	   struct job_result *result, struct err *err)
+           unsigned silence_ms, const struct helper_watch *watch,
+           struct job_result *result, struct err *err)
 {
 	struct conversation v = { .child = CHILD_INIT, .watch = watch };
 	struct err ending = ERR_INIT;

@@ -26,7 +26,7 @@ struct helper_watch {
  * watch->stop says so (LSMKV_ESHUTDOWN). On return no process is left.
  */
 int helper_run(const char *path, int lock_fd, const struct job *job,
-	       unsigned silence_ms, const struct helper_watch *watch,
-	       struct job_result *result, struct err *err);
+               unsigned silence_ms, const struct helper_watch *watch,
+               struct job_result *result, struct err *err);
 
 #endif

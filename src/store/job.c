@@ -74,30 +74,29 @@ unite(struct job *job, struct sst **files, size_t count, struct err *err)
 	for (size_t i = 0; i < count && !rc; i++) {
 		const struct sst_info *t = sst_info_of(files[i]);
 		struct key_range *last =
-			job->deeper_count
-				? &job->deeper[job->deeper_count - 1]
-				: NULL;
+			job->deeper_count ? &job->deeper[job->deeper_count - 1]
+					  : NULL;
 
 		if (last && slice_cmp(buf_slice(&t->smallest),
-				      buf_slice(&last->largest)) <= 0) {
+		                      buf_slice(&last->largest)) <= 0) {
 			if (slice_cmp(buf_slice(&t->largest),
-				      buf_slice(&last->largest)) > 0)
+			              buf_slice(&last->largest)) > 0)
 				rc = buf_set(&last->largest,
-					     buf_slice(&t->largest), err);
+				             buf_slice(&t->largest), err);
 			continue;
 		}
 		last = &job->deeper[job->deeper_count++];
 		rc = buf_set(&last->smallest, buf_slice(&t->smallest), err);
 		if (!rc)
 			rc = buf_set(&last->largest, buf_slice(&t->largest),
-				     err);
+			             err);
 	}
 	return rc;
 }
 
 static int
 fill_deeper(struct job *job, const struct plan *plan,
-	    const struct levels *levels, struct err *err)
+            const struct levels *levels, struct err *err)
 {
 	struct sst **files = NULL;
 	size_t room = 0, at = 0, first, count;
@@ -111,8 +110,8 @@ fill_deeper(struct job *job, const struct plan *plan,
 	if (!files)
 		return err_nomem(err, room * sizeof(*files));
 	for (unsigned n = plan->output_level + 1; n < LEVELS_MAX; n++) {
-		levels_overlap(levels, n, plan->smallest, plan->largest,
-			       &first, &count);
+		levels_overlap(levels, n, plan->smallest, plan->largest, &first,
+		               &count);
 		for (size_t i = 0; i < count; i++)
 			files[at++] = levels->level[n].files[first + i];
 	}
@@ -123,8 +122,7 @@ fill_deeper(struct job *job, const struct plan *plan,
 
 static int
 fill_grandparents(struct job *job, const struct plan *plan,
-		  const struct levels *levels, uint64_t *bytes,
-		  struct err *err)
+                  const struct levels *levels, uint64_t *bytes, struct err *err)
 {
 	unsigned n = plan->output_level + 1;
 	size_t first, count;
@@ -135,7 +133,7 @@ fill_grandparents(struct job *job, const struct plan *plan,
 	if (n >= LEVELS_MAX)
 		return 0;
 	levels_overlap(levels, n, plan->smallest, plan->largest, &first,
-		       &count);
+	               &count);
 	if (!count)
 		return 0;
 	job->grandparents = calloc(count, sizeof(*job->grandparents));
@@ -146,7 +144,7 @@ fill_grandparents(struct job *job, const struct plan *plan,
 			sst_info_of(levels->level[n].files[first + i]);
 
 		rc = buf_set(&job->grandparents[i].largest,
-			     buf_slice(&t->largest), err);
+		             buf_slice(&t->largest), err);
 		job->grandparents[i].bytes = t->size;
 		job->grandparent_count++;
 		*bytes += t->size;
@@ -156,7 +154,7 @@ fill_grandparents(struct job *job, const struct plan *plan,
 
 int
 job_from_plan(struct job *job, const struct plan *plan,
-	      const struct levels *levels, struct err *err)
+              const struct levels *levels, struct err *err)
 {
 	uint64_t grandparent_bytes = 0, most;
 	int rc = 0;
@@ -164,13 +162,12 @@ job_from_plan(struct job *job, const struct plan *plan,
 	job->output_level = plan->output_level;
 	job->inputs = calloc(plan->input_count, sizeof(*job->inputs));
 	if (!job->inputs)
-		return err_nomem(err,
-				 plan->input_count * sizeof(*job->inputs));
+		return err_nomem(err, plan->input_count * sizeof(*job->inputs));
 	for (size_t i = 0; i < plan->input_count; i++) {
 		struct job_input *input = &job->inputs[i];
 
 		rc = sst_info_copy(&input->info,
-				   sst_info_of(plan->inputs[i].file), err);
+		                   sst_info_of(plan->inputs[i].file), err);
 		if (rc)
 			return rc;
 		input->level = plan->inputs[i].level;
@@ -179,7 +176,7 @@ job_from_plan(struct job *job, const struct plan *plan,
 	rc = fill_deeper(job, plan, levels, err);
 	if (!rc)
 		rc = fill_grandparents(job, plan, levels, &grandparent_bytes,
-				       err);
+		                       err);
 	if (rc)
 		return rc;
 	/*
@@ -187,8 +184,8 @@ job_from_plan(struct job *job, const struct plan *plan,
 	 * all, and half of the cuts come early. A helper that runs out of
 	 * numbers makes its last file larger.
 	 */
-	most = 4 + 2 * ((plan->raw_bytes + plan->entries * 32) /
-			job->file_bytes) +
+	most = 4 +
+	       2 * ((plan->raw_bytes + plan->entries * 32) / job->file_bytes) +
 	       2 * (grandparent_bytes / job->grandparent_limit);
 	job->output_count =
 		most < JOB_OUTPUTS_MAX ? (unsigned)most : JOB_OUTPUTS_MAX;
@@ -199,15 +196,15 @@ job_from_plan(struct job *job, const struct plan *plan,
 
 static int
 frame_append(struct buf *out, enum job_kind kind, struct slice payload,
-	     struct err *err)
+             struct err *err)
 {
 	unsigned char head[JOB_FRAME_HEAD];
 	uint32_t crc;
 	int rc;
 
 	if (payload.len > JOB_PAYLOAD_MAX)
-		return err_set(err, LSMKV_ETOOBIG,
-			       "a job message of %zu bytes", payload.len);
+		return err_set(err, LSMKV_ETOOBIG, "a job message of %zu bytes",
+		               payload.len);
 	memcpy(head, magic, sizeof(magic));
 	put_u32(head + 4, JOB_FORMAT_VERSION);
 	put_u32(head + 8, (uint32_t)kind);
@@ -224,35 +221,35 @@ frame_append(struct buf *out, enum job_kind kind, struct slice payload,
 
 int
 job_frame(struct slice in, size_t *at, enum job_kind *kind,
-	  struct slice *payload, struct err *err)
+          struct slice *payload, struct err *err)
 {
 	const unsigned char *from = in.data + *at;
 	size_t left = in.len - *at, whole;
 	uint32_t version, length;
 
 	if (left && memcmp(from, magic,
-			   left < sizeof(magic) ? left : sizeof(magic)) != 0)
+	                   left < sizeof(magic) ? left : sizeof(magic)) != 0)
 		return err_set(err, LSMKV_ECORRUPT,
-			       "job message: not one of ours");
+		               "job message: not one of ours");
 	if (left < JOB_FRAME_HEAD)
 		return LSMKV_END;
 	version = get_u32(from + 4);
 	length = get_u32(from + 12);
 	if (version != JOB_FORMAT_VERSION)
 		return err_set(err, LSMKV_EVERSION,
-			       "job message of version %" PRIu32
-			       ", this program speaks %u: lsmkv.fcgi and "
-			       "lsmkv-compact must be of one release",
-			       version, JOB_FORMAT_VERSION);
+		               "job message of version %" PRIu32
+		               ", this program speaks %u: lsmkv.fcgi and "
+		               "lsmkv-compact must be of one release",
+		               version, JOB_FORMAT_VERSION);
 	if (length > JOB_PAYLOAD_MAX)
 		return err_set(err, LSMKV_ECORRUPT,
-			       "job message of %" PRIu32 " bytes", length);
+		               "job message of %" PRIu32 " bytes", length);
 	whole = JOB_FRAME_HEAD + (size_t)length;
 	if (left < whole + 4)
 		return LSMKV_END;
 	if (crc32_add(0, from, whole) != get_u32(from + whole))
 		return err_set(err, LSMKV_ECORRUPT,
-			       "job message: its checksum does not match");
+		               "job message: its checksum does not match");
 	*kind = (enum job_kind)get_u32(from + 8);
 	*payload = slice_make(from + JOB_FRAME_HEAD, length);
 	*at += whole + 4;
@@ -265,10 +262,14 @@ static int
 put_job_head(const struct job *job, struct buf *b, struct err *err)
 {
 	const uint64_t head[] = {
-		job->output_level, job->first_output,
-		job->output_count, job->file_bytes,
-		job->sst.block_bytes, job->sst.bits_per_key,
-		(uint64_t)job->sst.deflate_level, job->now,
+		job->output_level,
+		job->first_output,
+		job->output_count,
+		job->file_bytes,
+		job->sst.block_bytes,
+		job->sst.bits_per_key,
+		(uint64_t)job->sst.deflate_level,
+		job->now,
 		job->grandparent_limit,
 	};
 	int rc = buf_put_bytes(b, buf_slice(&job->dir), err);
@@ -295,8 +296,7 @@ put_job_lists(const struct job *job, struct buf *b, struct err *err)
 	if (!rc)
 		rc = buf_put_varint(b, job->deeper_count, err);
 	for (size_t i = 0; i < job->deeper_count && !rc; i++) {
-		rc = buf_put_bytes(b, buf_slice(&job->deeper[i].smallest),
-				   err);
+		rc = buf_put_bytes(b, buf_slice(&job->deeper[i].smallest), err);
 		if (!rc)
 			rc = buf_put_bytes(
 				b, buf_slice(&job->deeper[i].largest), err);
@@ -305,10 +305,9 @@ put_job_lists(const struct job *job, struct buf *b, struct err *err)
 		rc = buf_put_varint(b, job->grandparent_count, err);
 	for (size_t i = 0; i < job->grandparent_count && !rc; i++) {
 		rc = buf_put_bytes(b, buf_slice(&job->grandparents[i].largest),
-				   err);
+		                   err);
 		if (!rc)
-			rc = buf_put_varint(b, job->grandparents[i].bytes,
-					    err);
+			rc = buf_put_varint(b, job->grandparents[i].bytes, err);
 	}
 	return rc;
 }
@@ -331,7 +330,7 @@ static int
 nonsense(struct err *err, const char *what)
 {
 	return err_set(err, LSMKV_ECORRUPT, "job message: %s makes no sense",
-		       what);
+	               what);
 }
 
 /*
@@ -340,7 +339,7 @@ nonsense(struct err *err, const char *what)
  */
 static int
 take_count(struct reader *r, size_t min_bytes, size_t size, size_t *count,
-	   void **array, struct err *err)
+           void **array, struct err *err)
 {
 	uint64_t n = reader_varint(r);
 
@@ -417,8 +416,8 @@ static int
 take_snapshots(struct reader *r, struct job *job, struct err *err)
 {
 	void *array = NULL;
-	int rc = take_count(r, 1, sizeof(*job->snapshots),
-			    &job->snapshot_count, &array, err);
+	int rc = take_count(r, 1, sizeof(*job->snapshots), &job->snapshot_count,
+	                    &array, err);
 
 	job->snapshots = array;
 	for (size_t i = 0; i < job->snapshot_count && !rc; i++) {
@@ -439,7 +438,7 @@ in_order(const struct job_input *a, const struct job_input *b)
 	if (!a->level)
 		return a->info.min_version > b->info.max_version;
 	return slice_cmp(buf_slice(&a->info.largest),
-			 buf_slice(&b->info.smallest)) < 0;
+	                 buf_slice(&b->info.smallest)) < 0;
 }
 
 static int
@@ -447,7 +446,7 @@ take_inputs(struct reader *r, struct job *job, struct err *err)
 {
 	void *array = NULL;
 	int rc = take_count(r, 2, sizeof(*job->inputs), &job->input_count,
-			    &array, err);
+	                    &array, err);
 
 	job->inputs = array;
 	if (!rc && !job->input_count)
@@ -458,7 +457,7 @@ take_inputs(struct reader *r, struct job *job, struct err *err)
 		input->level = reader_u8(r);
 		rc = take_info(r, &input->info, err);
 		if (!rc && (input->level > job->output_level ||
-			    (i && !in_order(input - 1, input))))
+		            (i && !in_order(input - 1, input))))
 			rc = nonsense(err, "the order of inputs");
 	}
 	return rc;
@@ -469,7 +468,7 @@ take_deeper(struct reader *r, struct job *job, struct err *err)
 {
 	void *array = NULL;
 	int rc = take_count(r, 4, sizeof(*job->deeper), &job->deeper_count,
-			    &array, err);
+	                    &array, err);
 
 	job->deeper = array;
 	for (size_t i = 0; i < job->deeper_count && !rc; i++) {
@@ -481,9 +480,9 @@ take_deeper(struct reader *r, struct job *job, struct err *err)
 		if (rc)
 			break;
 		if (slice_cmp(buf_slice(&range->smallest),
-			      buf_slice(&range->largest)) > 0 ||
+		              buf_slice(&range->largest)) > 0 ||
 		    (i && slice_cmp(buf_slice(&range[-1].largest),
-				    buf_slice(&range->smallest)) >= 0))
+		                    buf_slice(&range->smallest)) >= 0))
 			rc = nonsense(err, "the order of deeper ranges");
 	}
 	return rc;
@@ -494,7 +493,7 @@ take_grandparents(struct reader *r, struct job *job, struct err *err)
 {
 	void *array = NULL;
 	int rc = take_count(r, 3, sizeof(*job->grandparents),
-			    &job->grandparent_count, &array, err);
+	                    &job->grandparent_count, &array, err);
 
 	job->grandparents = array;
 	for (size_t i = 0; i < job->grandparent_count && !rc; i++) {
@@ -503,8 +502,8 @@ take_grandparents(struct reader *r, struct job *job, struct err *err)
 		rc = take_key(r, &g->largest, err);
 		g->bytes = reader_varint(r);
 		if (!rc && (r->failed ||
-			    (i && slice_cmp(buf_slice(&g[-1].largest),
-					    buf_slice(&g->largest)) >= 0)))
+		            (i && slice_cmp(buf_slice(&g[-1].largest),
+		                            buf_slice(&g->largest)) >= 0)))
 			rc = nonsense(err, "the order of grandparents");
 	}
 	return rc;
@@ -542,7 +541,7 @@ job_progress_encode(uint64_t done, struct buf *out, struct err *err)
 	unsigned char *end = put_varint(payload, done);
 
 	return frame_append(out, JOB_PROGRESS,
-			    slice_make(payload, (size_t)(end - payload)), err);
+	                    slice_make(payload, (size_t)(end - payload)), err);
 }
 
 int
@@ -556,11 +555,11 @@ job_progress_decode(struct slice payload, uint64_t *done, struct err *err)
 
 int
 job_result_encode(const struct job_result *result, struct buf *out,
-		  struct err *err)
+                  struct err *err)
 {
 	const uint64_t head[] = { result->entries_in, result->entries_out,
-				  result->shadowed,   result->expired,
-				  result->tombstones, result->output_count };
+		                  result->shadowed,   result->expired,
+		                  result->tombstones, result->output_count };
 	struct buf payload = BUF_INIT;
 	int rc = 0;
 
@@ -569,8 +568,8 @@ job_result_encode(const struct job_result *result, struct buf *out,
 	for (size_t i = 0; i < result->output_count && !rc; i++) {
 		rc = sst_info_encode(&result->outputs[i].info, &payload, err);
 		if (!rc)
-			rc = buf_put_varint(
-				&payload, result->outputs[i].retained, err);
+			rc = buf_put_varint(&payload,
+			                    result->outputs[i].retained, err);
 	}
 	if (!rc)
 		rc = frame_append(out, JOB_RESULT, buf_slice(&payload), err);
@@ -580,7 +579,7 @@ job_result_encode(const struct job_result *result, struct buf *out,
 
 int
 job_result_decode(struct slice payload, struct job_result *result,
-		  struct err *err)
+                  struct err *err)
 {
 	struct reader r = reader_make(payload);
 	void *array = NULL;
@@ -592,8 +591,8 @@ job_result_decode(struct slice payload, struct job_result *result,
 	result->shadowed = reader_varint(&r);
 	result->expired = reader_varint(&r);
 	result->tombstones = reader_varint(&r);
-	rc = take_count(&r, 2, sizeof(*result->outputs),
-			&result->output_count, &array, err);
+	rc = take_count(&r, 2, sizeof(*result->outputs), &result->output_count,
+	                &array, err);
 	result->outputs = array;
 	for (size_t i = 0; i < result->output_count && !rc; i++) {
 		rc = take_info(&r, &result->outputs[i].info, err);
@@ -607,17 +606,15 @@ job_result_decode(struct slice payload, struct job_result *result,
 }
 
 int
-job_failure_encode(const struct err *failure, struct buf *out,
-		   struct err *err)
+job_failure_encode(const struct err *failure, struct buf *out, struct err *err)
 {
 	struct buf payload = BUF_INIT;
 	uint64_t code = failure->code < 0 ? (uint64_t)-failure->code
-					  : (uint64_t)-LSMKV_ECHILD;
+	                                  : (uint64_t)-LSMKV_ECHILD;
 	int rc = buf_put_varint(&payload, code, err);
 
 	if (!rc)
-		rc = buf_put_bytes(&payload, slice_str(failure->message),
-				   err);
+		rc = buf_put_bytes(&payload, slice_str(failure->message), err);
 	if (!rc)
 		rc = frame_append(out, JOB_FAILURE, buf_slice(&payload), err);
 	buf_release(&payload);
@@ -636,5 +633,5 @@ job_failure_decode(struct slice payload, struct err *err)
 	    code > (uint64_t)-LSMKV_ECHILD)
 		return nonsense(err, "a failure");
 	return err_set(err, -(int)code, "%s",
-		       slice_printable(message, text, sizeof(text)));
+	               slice_printable(message, text, sizeof(text)));
 }

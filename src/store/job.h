@@ -17,9 +17,9 @@
 #include "store/merge.h"
 
 #define JOB_FORMAT_VERSION 1u
-#define JOB_FRAME_HEAD 16u              /* bytes before the payload */
-#define JOB_PAYLOAD_MAX (256u << 20)    /* bytes */
-#define JOB_OUTPUTS_MAX (1u << 20)      /* files of one job */
+#define JOB_FRAME_HEAD 16u           /* bytes before the payload */
+#define JOB_PAYLOAD_MAX (256u << 20) /* bytes */
+#define JOB_OUTPUTS_MAX (1u << 20)   /* files of one job */
 
 enum job_kind {
 	JOB_START = 1,    /* parent to helper: struct job */
@@ -61,7 +61,10 @@ struct job {
 	size_t grandparent_count;
 };
 
-#define JOB_INIT { 0 }
+#define JOB_INIT                                                               \
+	{                                                                      \
+		0                                                              \
+	}
 
 struct job_output {
 	struct sst_info info; /* owned */
@@ -70,14 +73,17 @@ struct job_output {
 };
 
 struct job_result {
-	uint64_t entries_in;  /* = out + shadowed + expired + tombstones */
+	uint64_t entries_in; /* = out + shadowed + expired + tombstones */
 	uint64_t entries_out;
 	uint64_t shadowed, expired, tombstones; /* dropped */
-	struct job_output *outputs; /* by key; owned */
+	struct job_output *outputs;             /* by key; owned */
 	size_t output_count;
 };
 
-#define JOB_RESULT_INIT { 0 }
+#define JOB_RESULT_INIT                                                        \
+	{                                                                      \
+		0                                                              \
+	}
 
 struct plan;
 
@@ -87,7 +93,7 @@ struct plan;
  * file_bytes is set before. On an error the caller releases job, too.
  */
 int job_from_plan(struct job *job, const struct plan *plan,
-		  const struct levels *levels, struct err *err);
+                  const struct levels *levels, struct err *err);
 void job_release(struct job *job);
 void job_result_release(struct job_result *r);
 
@@ -95,9 +101,9 @@ void job_result_release(struct job_result *r);
 int job_encode(const struct job *job, struct buf *out, struct err *err);
 int job_progress_encode(uint64_t done, struct buf *out, struct err *err);
 int job_result_encode(const struct job_result *r, struct buf *out,
-		      struct err *err);
+                      struct err *err);
 int job_failure_encode(const struct err *failure, struct buf *out,
-		       struct err *err);
+                       struct err *err);
 
 /*
  * The next frame in `in` from *at on: 0, its kind, and its payload, borrowed
@@ -105,14 +111,13 @@ int job_failure_encode(const struct err *failure, struct buf *out,
  * LSMKV_ECORRUPT, LSMKV_EVERSION if it never will be.
  */
 int job_frame(struct slice in, size_t *at, enum job_kind *kind,
-	      struct slice *payload, struct err *err);
+              struct slice *payload, struct err *err);
 
 /* LSMKV_ECORRUPT on anything that makes no sense; nothing to release then. */
 int job_decode(struct slice payload, struct job *job, struct err *err);
-int job_progress_decode(struct slice payload, uint64_t *done,
-			struct err *err);
+int job_progress_decode(struct slice payload, uint64_t *done, struct err *err);
 int job_result_decode(struct slice payload, struct job_result *r,
-		      struct err *err);
+                      struct err *err);
 /* Always an error: the helper's own, or LSMKV_ECORRUPT. */
 int job_failure_decode(struct slice payload, struct err *err);
 

@@ -34,8 +34,8 @@ levels_ref(struct levels *l)
 void
 levels_unref(struct levels *l)
 {
-	if (!l || atomic_fetch_sub_explicit(&l->refs, 1,
-					    memory_order_acq_rel) != 1)
+	if (!l ||
+	    atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	for (unsigned n = 0; n < LEVELS_MAX; n++) {
 		for (size_t i = 0; i < l->level[n].count; i++)
@@ -73,7 +73,7 @@ static int
 by_key(const void *a, const void *b)
 {
 	return slice_cmp(smallest_of(*(struct sst *const *)a),
-			 smallest_of(*(struct sst *const *)b));
+	                 smallest_of(*(struct sst *const *)b));
 }
 
 static int
@@ -97,8 +97,8 @@ is_removed(const struct levels_edit *edit, unsigned n, uint64_t number)
 /* Fills level n of l; counts in *gone what the edit took away. */
 static int
 apply_level(struct level *to, const struct level *base,
-	    const struct levels_edit *edit, unsigned n, size_t *gone,
-	    struct err *err)
+            const struct levels_edit *edit, unsigned n, size_t *gone,
+            struct err *err)
 {
 	size_t room = base->count;
 
@@ -135,11 +135,11 @@ check_file(const struct sst *t, unsigned n, struct err *err)
 	    info->min_version > info->max_version ||
 	    info->tombstones > info->entries ||
 	    slice_cmp(buf_slice(&info->smallest), buf_slice(&info->largest)) >
-		    0)
+	            0)
 		return err_set(err, LSMKV_ECORRUPT,
-			       "sst %" PRIu64 " in level %u: what is known of "
-			       "it makes no sense",
-			       info->number, n);
+		               "sst %" PRIu64 " in level %u: what is known of "
+		               "it makes no sense",
+		               info->number, n);
 	return 0;
 }
 
@@ -152,24 +152,23 @@ check_level(const struct level *level, unsigned n, struct err *err)
 	for (size_t i = 0; i < level->count && !rc; i++) {
 		const struct sst_info *info = sst_info_of(level->files[i]);
 		const struct sst_info *next =
-			i + 1 < level->count
-				? sst_info_of(level->files[i + 1])
-				: NULL;
+			i + 1 < level->count ? sst_info_of(level->files[i + 1])
+					     : NULL;
 
 		rc = check_file(level->files[i], n, err);
 		if (rc || !next)
 			break;
 		if (!n && info->min_version <= next->max_version)
 			return err_set(err, LSMKV_ECORRUPT,
-				       "level 0: versions of sst %" PRIu64
-				       " and sst %" PRIu64 " overlap",
-				       info->number, next->number);
+			               "level 0: versions of sst %" PRIu64
+			               " and sst %" PRIu64 " overlap",
+			               info->number, next->number);
 		if (n && slice_cmp(buf_slice(&info->largest),
-				   buf_slice(&next->smallest)) >= 0)
+		                   buf_slice(&next->smallest)) >= 0)
 			return err_set(err, LSMKV_ECORRUPT,
-				       "level %u: keys of sst %" PRIu64
-				       " and sst %" PRIu64 " overlap",
-				       n, info->number, next->number);
+			               "level %u: keys of sst %" PRIu64
+			               " and sst %" PRIu64 " overlap",
+			               n, info->number, next->number);
 	}
 	return rc;
 }
@@ -196,15 +195,15 @@ check_numbers(const struct levels *l, struct err *err)
 	for (size_t i = 1; i < count && !rc; i++)
 		if (numbers[i] == numbers[i - 1])
 			rc = err_set(err, LSMKV_ECORRUPT,
-				     "sst %" PRIu64 " stands in the tree twice",
-				     numbers[i]);
+			             "sst %" PRIu64 " stands in the tree twice",
+			             numbers[i]);
 	free(numbers);
 	return rc;
 }
 
 int
 levels_apply(const struct levels *base, const struct levels_edit *edit,
-	     struct levels **out, struct err *err)
+             struct levels **out, struct err *err)
 {
 	struct levels *l = NULL;
 	size_t gone = 0;
@@ -214,14 +213,14 @@ levels_apply(const struct levels *base, const struct levels_edit *edit,
 	for (size_t i = 0; i < edit->added_count; i++)
 		if (edit->added[i].level >= LEVELS_MAX)
 			return err_set(err, LSMKV_ECORRUPT,
-				       "there is no level %u",
-				       edit->added[i].level);
+			               "there is no level %u",
+			               edit->added[i].level);
 	l = levels_new();
 	if (!l)
 		return err_nomem(err, sizeof(*l));
 	for (unsigned n = 0; n < LEVELS_MAX; n++) {
 		rc = apply_level(&l->level[n], &base->level[n], edit, n, &gone,
-				 err);
+		                 err);
 		if (!rc)
 			rc = check_level(&l->level[n], n, err);
 		if (rc)
@@ -229,9 +228,9 @@ levels_apply(const struct levels *base, const struct levels_edit *edit,
 	}
 	if (gone != edit->removed_count) {
 		rc = err_set(err, LSMKV_ECORRUPT,
-			     "%zu files are to be removed, but %zu of them "
-			     "are in the tree",
-			     edit->removed_count, gone);
+		             "%zu files are to be removed, but %zu of them "
+		             "are in the tree",
+		             edit->removed_count, gone);
 		goto fail;
 	}
 	rc = check_numbers(l, err);
@@ -279,7 +278,7 @@ levels_find(const struct levels *l, unsigned n, struct slice key)
 
 void
 levels_overlap(const struct levels *l, unsigned n, struct slice smallest,
-	       struct slice largest, size_t *first, size_t *count)
+               struct slice largest, size_t *first, size_t *count)
 {
 	const struct level *level = &l->level[n];
 	size_t low, high;

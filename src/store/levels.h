@@ -18,7 +18,7 @@
 struct level {
 	struct sst **files; /* each holds a reference */
 	size_t count;
-	uint64_t bytes;     /* sum of their sizes */
+	uint64_t bytes; /* sum of their sizes */
 };
 
 struct levels {
@@ -55,13 +55,13 @@ void levels_unref(struct levels *l); /* NULL allowed */
  * be removed is not there: then the edit must not be installed.
  */
 int levels_apply(const struct levels *base, const struct levels_edit *edit,
-		 struct levels **out, struct err *err);
+                 struct levels **out, struct err *err);
 
 /* The file of level n >= 1 whose key range holds key, or NULL. */
 struct sst *levels_find(const struct levels *l, unsigned n, struct slice key);
 /* Files [*first, *first + *count) of level n >= 1 overlap [smallest, largest]. */
 void levels_overlap(const struct levels *l, unsigned n, struct slice smallest,
-		    struct slice largest, size_t *first, size_t *count);
+                    struct slice largest, size_t *first, size_t *count);
 /* Sums over all levels. */
 uint64_t levels_bytes(const struct levels *l);
 uint64_t levels_entries(const struct levels *l);

@@ -15,7 +15,7 @@
 
 #define MAGIC "LSMKVMAN"
 #define MAGIC_BYTES 8u
-#define HEAD_BYTES 48u  /* up to the first file */
+#define HEAD_BYTES 48u /* up to the first file */
 #define CRC_BYTES 4u
 #define SIZE_MAX_BYTES (256u << 20) /* far more than a million files need */
 
@@ -33,13 +33,15 @@ manifest_release(struct manifest *m)
 static int
 corrupt(struct err *err, uint64_t offset, const char *what)
 {
-	return err_set(err, LSMKV_ECORRUPT, NAME_MANIFEST " at offset %" PRIu64
-		       ": %s; see lsmkv verify", offset, what);
+	return err_set(err, LSMKV_ECORRUPT,
+	               NAME_MANIFEST " at offset %" PRIu64
+	                             ": %s; see lsmkv verify",
+	               offset, what);
 }
 
 static int
 add_file(struct manifest *m, size_t *room, const struct manifest_file *file,
-	 struct err *err)
+         struct err *err)
 {
 	if (m->file_count == *room) {
 		size_t more = *room ? *room * 2 : 16;
@@ -57,7 +59,7 @@ add_file(struct manifest *m, size_t *room, const struct manifest_file *file,
 
 static int
 decode_files(struct manifest *m, struct reader *r, const unsigned char *begin,
-	     uint32_t count, struct err *err)
+             uint32_t count, struct err *err)
 {
 	size_t room = 0;
 
@@ -82,15 +84,15 @@ decode_files(struct manifest *m, struct reader *r, const unsigned char *begin,
 			return corrupt(err, offset, "no such level");
 		if (!file.info.number || file.info.number >= m->next_file)
 			return corrupt(err, offset,
-				       "a file number that was never given "
-				       "out");
+			               "a file number that was never given "
+			               "out");
 		if (file.info.max_version > m->last_version)
 			return corrupt(err, offset,
-				       "a version that was never given out");
+			               "a version that was never given out");
 	}
 	if (reader_left(r))
 		return corrupt(err, (uint64_t)(r->at - begin),
-			       "bytes behind the last file");
+		               "bytes behind the last file");
 	return 0;
 }
 
@@ -108,16 +110,16 @@ decode(struct manifest *m, struct slice all, struct err *err)
 	all.len -= CRC_BYTES;
 	if (crc32_add(0, all.data, all.len) != get_u32(all.data + all.len))
 		return corrupt(err, all.len,
-			       "the checksum of the file does not match");
+		               "the checksum of the file does not match");
 	r = reader_make(all);
 	magic = reader_take(&r, MAGIC_BYTES);
 	(void)magic;
 	version = reader_u32(&r);
 	if (version != MANIFEST_FORMAT_VERSION)
 		return err_set(err, LSMKV_EVERSION,
-			       NAME_MANIFEST ": format version %" PRIu32
-			       ", this program reads %u",
-			       version, MANIFEST_FORMAT_VERSION);
+		               NAME_MANIFEST ": format version %" PRIu32
+		                             ", this program reads %u",
+		               version, MANIFEST_FORMAT_VERSION);
 	count = reader_u32(&r);
 	m->generation = reader_u64(&r);
 	m->next_file = reader_u64(&r);
@@ -188,7 +190,7 @@ encode(const struct manifest *head, const struct levels *levels,
  */
 int
 manifest_save(struct fs_dir *dir, const struct manifest *head,
-	      const struct levels *levels, bool *renamed, struct err *err)
+              const struct levels *levels, bool *renamed, struct err *err)
 {
 	struct fs_file file = FS_FILE_INIT;
 	struct buf all = BUF_INIT;

@@ -28,7 +28,10 @@ struct manifest {
 	size_t file_count;
 };
 
-#define MANIFEST_INIT { 0 }
+#define MANIFEST_INIT                                                          \
+	{                                                                      \
+		0                                                              \
+	}
 
 void manifest_release(struct manifest *m);
 
@@ -44,7 +47,6 @@ int manifest_load(struct fs_dir *dir, struct manifest *m, struct err *err);
  * either one, except when *renamed is false: then the old one is untouched.
  */
 int manifest_save(struct fs_dir *dir, const struct manifest *head,
-		  const struct levels *levels, bool *renamed,
-		  struct err *err);
+                  const struct levels *levels, bool *renamed, struct err *err);
 
 #endif

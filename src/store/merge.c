@@ -22,13 +22,13 @@ struct child {
 };
 
 struct merge {
-	struct iter it;      /* what the caller sees */
-	bool backward;       /* direction in which the tree stands */
-	bool duplicate;      /* a comparison found (key, version) twice */
-	size_t count;        /* children, at least 2 */
-	size_t winner;       /* the child that `it` stands on */
-	struct buf key;      /* of a seek: the caller's may be a child's */
-	size_t *losers;      /* nodes 1 to count - 1 */
+	struct iter it; /* what the caller sees */
+	bool backward;  /* direction in which the tree stands */
+	bool duplicate; /* a comparison found (key, version) twice */
+	size_t count;   /* children, at least 2 */
+	size_t winner;  /* the child that `it` stands on */
+	struct buf key; /* of a seek: the caller's may be a child's */
+	size_t *losers; /* nodes 1 to count - 1 */
 	struct child child[];
 };
 
@@ -56,7 +56,7 @@ wins(struct merge *m, size_t a, size_t b)
 	if (x->prefix != y->prefix)
 		return (x->prefix < y->prefix) != m->backward;
 	c = entry_order(x->it->entry.key, x->it->entry.version,
-			y->it->entry.key, y->it->entry.version);
+	                y->it->entry.key, y->it->entry.version);
 	if (!c)
 		m->duplicate = true;
 	return m->backward ? c > 0 : c < 0;
@@ -95,11 +95,12 @@ show(struct merge *m, struct err *err)
 	if (!m->duplicate)
 		return 0;
 	m->duplicate = false;
-	return err_set(err, LSMKV_ECORRUPT,
-		       "two sources hold the same version of a key, near \"%s\" "
-		       "version %" PRIu64,
-		       slice_printable(top->entry.key, key, sizeof(key)),
-		       top->entry.version);
+	return err_set(
+		err, LSMKV_ECORRUPT,
+		"two sources hold the same version of a key, near \"%s\" "
+		"version %" PRIu64,
+		slice_printable(top->entry.key, key, sizeof(key)),
+		top->entry.version);
 }
 
 static int
@@ -130,8 +131,7 @@ replay_winner(struct merge *m, struct err *err)
 }
 
 static int
-merge_seek(struct iter *it, struct slice key, uint64_t version,
-	   struct err *err)
+merge_seek(struct iter *it, struct slice key, uint64_t version, struct err *err)
 {
 	struct merge *m = (struct merge *)it;
 	int rc;
@@ -140,14 +140,14 @@ merge_seek(struct iter *it, struct slice key, uint64_t version,
 	rc = buf_set(&m->key, key, err);
 	for (size_t i = 0; i < m->count && !rc; i++)
 		rc = iter_seek(m->child[i].it, buf_slice(&m->key), version,
-			       err);
+		               err);
 	m->backward = false;
 	return rc ? rc : replay_all(m, err);
 }
 
 static int
 merge_seek_before(struct iter *it, struct slice key, uint64_t version,
-		  struct err *err)
+                  struct err *err)
 {
 	struct merge *m = (struct merge *)it;
 	int rc;
@@ -156,7 +156,7 @@ merge_seek_before(struct iter *it, struct slice key, uint64_t version,
 	rc = buf_set(&m->key, key, err);
 	for (size_t i = 0; i < m->count && !rc; i++)
 		rc = iter_seek_before(m->child[i].it, buf_slice(&m->key),
-				      version, err);
+		                      version, err);
 	m->backward = true;
 	return rc ? rc : replay_all(m, err);
 }
@@ -201,11 +201,10 @@ turn(struct merge *m, bool backward, struct err *err)
 	for (size_t i = 0; i < m->count && !rc; i++) {
 		if (i == m->winner)
 			continue;
-		rc = backward ? iter_seek_before(m->child[i].it,
-						 top->entry.key,
-						 top->entry.version, err)
-			      : iter_seek(m->child[i].it, top->entry.key,
-					  top->entry.version, err);
+		rc = backward ? iter_seek_before(m->child[i].it, top->entry.key,
+		                                 top->entry.version, err)
+		              : iter_seek(m->child[i].it, top->entry.key,
+		                          top->entry.version, err);
 	}
 	if (!rc)
 		rc = backward ? iter_prev(top, err) : iter_next(top, err);
@@ -267,8 +266,7 @@ static const struct iter_ops merge_ops = {
 /* ---- a source of nothing ---- */
 
 static int
-empty_seek(struct iter *it, struct slice key, uint64_t version,
-	   struct err *err)
+empty_seek(struct iter *it, struct slice key, uint64_t version, struct err *err)
 {
 	(void)key;
 	(void)version;
@@ -292,13 +290,13 @@ empty_close(struct iter *it)
 }
 
 static const struct iter_ops empty_ops = {
-	empty_seek, empty_seek, empty_move, empty_move,
+	empty_seek, empty_seek, empty_move,  empty_move,
 	empty_move, empty_move, empty_close,
 };
 
 int
 merge_new(struct iter **out, struct iter **children, size_t count,
-	  struct err *err)
+          struct err *err)
 {
 	struct merge *m = NULL;
 	struct iter *empty;
@@ -341,11 +339,11 @@ hides_deeper(struct merge_rule *rule, struct slice key)
 {
 	while (rule->deeper_at < rule->deeper_count &&
 	       slice_cmp(buf_slice(&rule->deeper[rule->deeper_at].largest),
-			 key) < 0)
+	                 key) < 0)
 		rule->deeper_at++;
 	return rule->deeper_at < rule->deeper_count &&
 	       slice_cmp(buf_slice(&rule->deeper[rule->deeper_at].smallest),
-			 key) <= 0;
+	                 key) <= 0;
 }
 
 /*
@@ -358,13 +356,13 @@ hides_deeper(struct merge_rule *rule, struct slice key)
  */
 int
 merge_judge(struct merge_rule *rule, const struct entry *e,
-	    enum merge_verdict *verdict, struct err *err)
+            enum merge_verdict *verdict, struct err *err)
 {
 	size_t covered;
 	int rc;
 
-	rule->first = !rule->started ||
-		      !slice_equal(buf_slice(&rule->key), e->key);
+	rule->first =
+		!rule->started || !slice_equal(buf_slice(&rule->key), e->key);
 	if (rule->first) {
 		rc = buf_set(&rule->key, e->key, err);
 		if (rc)
@@ -382,12 +380,12 @@ merge_judge(struct merge_rule *rule, const struct entry *e,
 	}
 	rule->covered = covered;
 	*verdict = MERGE_KEEP;
-	if (covered || (e->kind != ENTRY_TOMBSTONE &&
-			!entry_expired(e, rule->now)))
+	if (covered ||
+	    (e->kind != ENTRY_TOMBSTONE && !entry_expired(e, rule->now)))
 		return 0;
 	if (!hides_deeper(rule, e->key))
 		*verdict = e->kind == ENTRY_TOMBSTONE ? MERGE_TOMBSTONE
-						      : MERGE_EXPIRED;
+		                                      : MERGE_EXPIRED;
 	return 0;
 }
 

@@ -19,10 +19,14 @@
  * version) are LSMKV_ECORRUPT.
  */
 int merge_new(struct iter **out, struct iter **children, size_t count,
-	      struct err *err);
+              struct err *err);
 
-enum merge_verdict { MERGE_KEEP, MERGE_SHADOWED, MERGE_EXPIRED,
-		     MERGE_TOMBSTONE };
+enum merge_verdict {
+	MERGE_KEEP,
+	MERGE_SHADOWED,
+	MERGE_EXPIRED,
+	MERGE_TOMBSTONE
+};
 
 struct key_range {
 	struct buf smallest, largest; /* both inclusive; owned */
@@ -32,24 +36,24 @@ struct key_range {
 struct merge_rule {
 	const uint64_t *snapshots; /* versions open snapshots see, ascending */
 	size_t snapshot_count;
-	uint64_t now;              /* epoch second for expiry */
+	uint64_t now;                   /* epoch second for expiry */
 	const struct key_range *deeper; /* by key: older entries may hide in
 					   these; a tombstone or an expired
 					   entry whose key is in one stays */
 	size_t deeper_count;
 	/* The rule's own memory; zero at first, release with merge_rule_release. */
-	struct buf key;            /* of the entry judged last */
-	size_t covered;            /* index of the oldest snapshot that the
+	struct buf key;   /* of the entry judged last */
+	size_t covered;   /* index of the oldest snapshot that the
 				      key's entries so far cover;
 				      snapshot_count: all that come later */
-	size_t deeper_at;          /* first range that may still matter */
+	size_t deeper_at; /* first range that may still matter */
 	bool started;
-	bool first;                /* was the entry judged last the first of
+	bool first; /* was the entry judged last the first of
 				      its key? */
 };
 
 int merge_judge(struct merge_rule *rule, const struct entry *e,
-		enum merge_verdict *verdict, struct err *err);
+                enum merge_verdict *verdict, struct err *err);
 void merge_rule_release(struct merge_rule *rule);
 
 #endif

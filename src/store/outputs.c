@@ -17,7 +17,7 @@ wrong(struct err *err, const char *what)
 
 static int
 verify_counts(const struct job *job, const struct job_result *r,
-	      struct err *err)
+              struct err *err)
 {
 	uint64_t in = 0, tombstones = 0, out = 0, sum = 0;
 
@@ -70,7 +70,7 @@ span_of(const struct job *job)
 
 static int
 verify_ranges(const struct job *job, const struct job_result *r,
-	      struct err *err)
+              struct err *err)
 {
 	struct span span = span_of(job);
 	uint64_t last = 0;
@@ -89,7 +89,7 @@ verify_ranges(const struct job *job, const struct job_result *r,
 		    t->max_version > span.newest)
 			return wrong(err, "versions that no input holds");
 		if (i && slice_cmp(buf_slice(&r->outputs[i - 1].info.largest),
-				   buf_slice(&t->smallest)) >= 0)
+		                   buf_slice(&t->smallest)) >= 0)
 			return wrong(err, "files that overlap");
 		if (r->outputs[i].retained > t->entries)
 			return wrong(err, "more retained than there is");
@@ -99,7 +99,7 @@ verify_ranges(const struct job *job, const struct job_result *r,
 
 int
 outputs_verify(const struct job *job, const struct job_result *result,
-	       struct err *err)
+               struct err *err)
 {
 	int rc = verify_counts(job, result, err);
 
@@ -124,15 +124,15 @@ check_progress(void *arg, uint64_t bytes)
 
 int
 outputs_open(struct fs_dir *dir, const struct job_result *result,
-	     struct block_cache *cache, bool (*stop)(void *arg), void *arg,
-	     struct sst **files, struct err *err)
+             struct block_cache *cache, bool (*stop)(void *arg), void *arg,
+             struct sst **files, struct err *err)
 {
 	struct watch watch = { stop, arg };
 	int rc = 0;
 
 	for (size_t i = 0; i < result->output_count && !rc; i++) {
 		rc = sst_open(&files[i], dir, &result->outputs[i].info, cache,
-			      err);
+		              err);
 		if (rc > 0)
 			rc = wrong(err, "a file of it is not there");
 		if (!rc)
@@ -151,8 +151,8 @@ outputs_may_be_named(struct fs_dir *dir, const struct job *job)
 
 	for (size_t i = 0; i < m.file_count; i++)
 		named |= m.files[i].info.number >= job->first_output &&
-			 m.files[i].info.number - job->first_output <
-				 job->output_count;
+		         m.files[i].info.number - job->first_output <
+		                 job->output_count;
 	manifest_release(&m);
 	return named || rc < 0;
 }

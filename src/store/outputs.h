@@ -15,7 +15,7 @@ struct block_cache;
  * sum: entries in = out + shadowed + expired + tombstones. LSMKV_ECHILD.
  */
 int outputs_verify(const struct job *job, const struct job_result *result,
-		   struct err *err);
+                   struct err *err);
 /*
  * Opens every file of the result, as it will be used, into files (room for
  * output_count, all NULL; the caller unrefs what is there, on an error, too),
@@ -23,8 +23,8 @@ int outputs_verify(const struct job *job, const struct job_result *result,
  * is asked now and then: LSMKV_ESHUTDOWN.
  */
 int outputs_open(struct fs_dir *dir, const struct job_result *result,
-		 struct block_cache *cache, bool (*stop)(void *arg), void *arg,
-		 struct sst **files, struct err *err);
+                 struct block_cache *cache, bool (*stop)(void *arg), void *arg,
+                 struct sst **files, struct err *err);
 /*
  * Could a MANIFEST on disk name an output? For an install whose outcome is
  * not known. True where that cannot be told.
@@ -34,7 +34,6 @@ bool outputs_may_be_named(struct fs_dir *dir, const struct job *job);
  * Removes whatever stands under the numbers that the job reserved, whole or
  * half. Only when no helper works on it any more and no MANIFEST names them.
  */
-int outputs_remove(struct fs_dir *dir, const struct job *job,
-		   struct err *err);
+int outputs_remove(struct fs_dir *dir, const struct job *job, struct err *err);
 
 #endif

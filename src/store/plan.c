@@ -12,10 +12,10 @@
 
 #include "store/plan.h"
 
-#define DEPTH 10u       /* a level is this many times the one above */
-#define EXPAND 25u      /* a job grows to this many files' bytes for free */
-#define SWEEP_FILES 4u  /* files' bytes of the upper level a sweep's job takes */
-#define DENSE 0.5       /* this share of garbage is plenty */
+#define DEPTH 10u      /* a level is this many times the one above */
+#define EXPAND 25u     /* a job grows to this many files' bytes for free */
+#define SWEEP_FILES 4u /* files' bytes of the upper level a sweep's job takes */
+#define DENSE 0.5      /* this share of garbage is plenty */
 
 /* ---- collecting inputs ---- */
 
@@ -38,7 +38,7 @@ const char *
 plan_why_word(enum plan_why why)
 {
 	static const char *const words[] = { "size", "reclaim", "settle",
-					     "all" };
+		                             "all" };
 
 	return words[why];
 }
@@ -75,7 +75,7 @@ add(struct plan *p, unsigned level, struct sst *file, struct err *err)
 
 static int
 add_run(struct plan *p, const struct levels *l, unsigned n, size_t first,
-	size_t count, struct err *err)
+        size_t count, struct err *err)
 {
 	int rc = 0;
 
@@ -96,7 +96,7 @@ run_bytes(const struct levels *l, unsigned n, size_t first, size_t count)
 
 static uint64_t
 overlap_bytes(const struct levels *l, unsigned n, struct slice smallest,
-	      struct slice largest)
+              struct slice largest)
 {
 	size_t first, count;
 
@@ -111,8 +111,7 @@ overlap_bytes(const struct levels *l, unsigned n, struct slice smallest,
  * and what that overlaps, newest first. Whatever stays behind overlaps none.
  */
 static int
-add_level0(struct plan *p, const struct levels *l, size_t seed,
-	   struct err *err)
+add_level0(struct plan *p, const struct levels *l, size_t seed, struct err *err)
 {
 	const struct level *zero = &l->level[0];
 	struct slice smallest =
@@ -152,7 +151,7 @@ add_level0(struct plan *p, const struct levels *l, size_t seed,
 /* The first level below n that overlaps the plan's range, or `otherwise`. */
 static unsigned
 first_below(const struct plan *p, const struct levels *l, unsigned n,
-	    unsigned otherwise)
+            unsigned otherwise)
 {
 	size_t first, count;
 
@@ -167,7 +166,7 @@ first_below(const struct plan *p, const struct levels *l, unsigned n,
 /* Takes what overlaps in the output level, and names what is to be done. */
 static int
 add_target(struct plan *p, const struct plan_input *in, unsigned target,
-	   bool may_move, struct err *err)
+           bool may_move, struct err *err)
 {
 	const struct levels *l = in->levels;
 	size_t first = 0, count = 0;
@@ -180,7 +179,7 @@ add_target(struct plan *p, const struct plan_input *in, unsigned target,
 	levels_overlap(l, target, p->smallest, p->largest, &first, &count);
 	if (may_move && !count && p->input_count == 1 &&
 	    overlap_bytes(l, target + 1, p->smallest, p->largest) <=
-		    PLAN_GRANDPARENTS * in->file_bytes)
+	            PLAN_GRANDPARENTS * in->file_bytes)
 		p->kind = PLAN_MOVE;
 	else
 		rc = add_run(p, l, target, first, count, err);
@@ -208,13 +207,13 @@ expand(const struct plan_input *in, unsigned n, size_t *first, size_t *count)
 	if (!below)
 		return;
 	bytes = run_bytes(in->levels, n, *first, *count) +
-		run_bytes(in->levels, n + 1, begin, below);
+	        run_bytes(in->levels, n + 1, begin, below);
 	while (*first + *count < level->count) {
 		const struct sst_info *t =
 			sst_info_of(level->files[*first + *count]);
 
 		levels_overlap(in->levels, n + 1, smallest,
-			       buf_slice(&t->largest), &begin_now, &below_now);
+		               buf_slice(&t->largest), &begin_now, &below_now);
 		bytes += t->size;
 		if (below_now != below || bytes > limit)
 			break;
@@ -226,7 +225,7 @@ expand(const struct plan_input *in, unsigned n, size_t *first, size_t *count)
 			sst_info_of(level->files[*first - 1]);
 
 		levels_overlap(in->levels, n + 1, buf_slice(&t->smallest),
-			       largest, &begin_now, &below_now);
+		               largest, &begin_now, &below_now);
 		bytes += t->size;
 		if (below_now != below || bytes > limit)
 			break;
@@ -237,8 +236,8 @@ expand(const struct plan_input *in, unsigned n, size_t *first, size_t *count)
 }
 
 static int
-push_file(struct plan *p, const struct plan_input *in, unsigned n,
-	  size_t index, struct err *err)
+push_file(struct plan *p, const struct plan_input *in, unsigned n, size_t index,
+          struct err *err)
 {
 	size_t first = index, count = 1;
 	int rc;
@@ -267,7 +266,7 @@ age_ms(const struct plan_input *in, const struct sst_info *t)
  */
 static bool
 cheapest(const struct plan_input *in, unsigned n, uint64_t min_age_ms,
-	 size_t *index)
+         size_t *index)
 {
 	const struct level *level = &in->levels->level[n];
 	double best = 0;
@@ -280,9 +279,9 @@ cheapest(const struct plan_input *in, unsigned n, uint64_t min_age_ms,
 		if (age_ms(in, t) < min_age_ms)
 			continue;
 		ratio = (double)overlap_bytes(in->levels, n + 1,
-					      buf_slice(&t->smallest),
-					      buf_slice(&t->largest)) /
-			(double)(t->size ? t->size : 1);
+		                              buf_slice(&t->smallest),
+		                              buf_slice(&t->largest)) /
+		        (double)(t->size ? t->size : 1);
 		if (found &&
 		    (ratio > best ||
 		     (ratio >= best &&
@@ -418,8 +417,8 @@ static bool
 is_due(const struct plan_input *in, const struct sst_info *t, unsigned n,
        double share)
 {
-	uint64_t wait = n && share >= DENSE ? in->reclaim_ms / 4
-					    : in->reclaim_ms;
+	uint64_t wait =
+		n && share >= DENSE ? in->reclaim_ms / 4 : in->reclaim_ms;
 
 	return age_ms(in, t) >= wait;
 }
@@ -453,7 +452,7 @@ pick_reclaim(struct plan *p, const struct plan_input *in, struct err *err)
 	p->score = best;
 	p->dense = best >= DENSE;
 	rc = level ? add_run(p, l, level, index, 1, err)
-		   : add_level0(p, l, index, err);
+	           : add_level0(p, l, index, err);
 	if (rc)
 		return rc;
 	target = first_below(p, l, level, level ? level : 1);
@@ -520,7 +519,7 @@ is_clean(const struct plan_input *in)
 /* The piece of level n >= 1 behind the sweep's key; false at its end. */
 static bool
 next_piece(const struct plan_input *in, const struct plan_sweep *sweep,
-	   bool garbage_only, size_t *first, size_t *count)
+           bool garbage_only, size_t *first, size_t *count)
 {
 	const struct level *level = &in->levels->level[sweep->level];
 	uint64_t bytes = 0;
@@ -530,7 +529,7 @@ next_piece(const struct plan_input *in, const struct plan_sweep *sweep,
 		const struct sst_info *t = sst_info_of(level->files[i]);
 
 		if (sweep->started && slice_cmp(buf_slice(&t->smallest),
-						buf_slice(&sweep->key)) <= 0)
+		                                buf_slice(&sweep->key)) <= 0)
 			continue;
 		if (garbage_only && garbage(in, t) <= 0) {
 			if (*count)
@@ -549,7 +548,7 @@ next_piece(const struct plan_input *in, const struct plan_sweep *sweep,
 
 static int
 sweep_level(struct plan *out, const struct plan_input *in,
-	    struct plan_sweep *sweep, unsigned last, struct err *err)
+            struct plan_sweep *sweep, unsigned last, struct err *err)
 {
 	const struct levels *l = in->levels;
 	unsigned n = sweep->level;
@@ -579,8 +578,8 @@ sweep_level(struct plan *out, const struct plan_input *in,
 }
 
 int
-plan_pick_all(struct plan *out, const struct plan_input *in,
-	      uint64_t bytes_max, struct plan_sweep *sweep, struct err *err)
+plan_pick_all(struct plan *out, const struct plan_input *in, uint64_t bytes_max,
+              struct plan_sweep *sweep, struct err *err)
 {
 	const struct levels *l = in->levels;
 	unsigned last = deepest(l);

@@ -63,22 +63,25 @@ struct plan_file {
 struct plan {
 	enum plan_kind kind;
 	enum plan_why why;
-	bool dense;              /* a reclaim job sure to bring much */
-	double score;            /* PLAN_SIZE: 1 and up; how far over target.
+	bool dense;               /* a reclaim job sure to bring much */
+	double score;             /* PLAN_SIZE: 1 and up; how far over target.
 				    PLAN_RECLAIM: known garbage by entries */
-	unsigned from_level;     /* topmost of the inputs */
-	unsigned output_level;   /* 1 and up */
+	unsigned from_level;      /* topmost of the inputs */
+	unsigned output_level;    /* 1 and up */
 	struct plan_file *inputs; /* by level; level 0 newest first, others
 				     by key */
 	size_t input_count;
-	uint64_t bytes;          /* of the inputs' files */
-	uint64_t raw_bytes;      /* of their keys and values */
-	uint64_t entries;        /* in them */
-	struct slice smallest;   /* key range of the inputs, borrowed from */
-	struct slice largest;    /* them */
+	uint64_t bytes;        /* of the inputs' files */
+	uint64_t raw_bytes;    /* of their keys and values */
+	uint64_t entries;      /* in them */
+	struct slice smallest; /* key range of the inputs, borrowed from */
+	struct slice largest;  /* them */
 };
 
-#define PLAN_INIT { 0 }
+#define PLAN_INIT                                                              \
+	{                                                                      \
+		0                                                              \
+	}
 
 /* How far level n is over its target: a job from 1 on. */
 double plan_score(const struct plan_input *in, unsigned n);
@@ -88,13 +91,16 @@ int plan_pick(struct plan *out, const struct plan_input *in, struct err *err);
 
 /* How far a compaction of everything has come. */
 struct plan_sweep {
-	unsigned level;  /* whose files go down next */
-	bool started;    /* `key` is meant */
-	bool done;       /* nothing is left to do */
-	struct buf key;  /* files of `level` up to here are through */
+	unsigned level; /* whose files go down next */
+	bool started;   /* `key` is meant */
+	bool done;      /* nothing is left to do */
+	struct buf key; /* files of `level` up to here are through */
 };
 
-#define PLAN_SWEEP_INIT { 0 }
+#define PLAN_SWEEP_INIT                                                        \
+	{                                                                      \
+		0                                                              \
+	}
 
 /*
  * The next job of the way to one sorted run without garbage: all in one when
@@ -102,8 +108,8 @@ struct plan_sweep {
  * is written meanwhile is left out, so that it ends; PLAN_NONE then.
  */
 int plan_pick_all(struct plan *out, const struct plan_input *in,
-		  uint64_t bytes_max, struct plan_sweep *sweep,
-		  struct err *err);
+                  uint64_t bytes_max, struct plan_sweep *sweep,
+                  struct err *err);
 
 void plan_release(struct plan *p);
 void plan_sweep_release(struct plan_sweep *sweep);

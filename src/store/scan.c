@@ -16,24 +16,24 @@
 #define STEPS_MAX 8u /* moves inside one key before a seek */
 
 struct scan {
-	struct iter *source;         /* owned */
-	struct buf start, end;       /* of the range */
-	bool reverse;                /* from end to start */
-	bool started;                /* the source stands somewhere */
-	bool ended;                  /* nothing more, or failed */
-	int failed;                  /* what scan_next failed with */
-	uint64_t snapshot;           /* newest version to be seen */
-	uint64_t now;                /* epoch second for expiry */
-	struct buf key;              /* of the key at hand */
-	struct buf value;            /* backward: of the entry at hand */
-	void (*release)(void *arg);  /* NULL allowed */
-	void *arg;                   /* for release */
+	struct iter *source;        /* owned */
+	struct buf start, end;      /* of the range */
+	bool reverse;               /* from end to start */
+	bool started;               /* the source stands somewhere */
+	bool ended;                 /* nothing more, or failed */
+	int failed;                 /* what scan_next failed with */
+	uint64_t snapshot;          /* newest version to be seen */
+	uint64_t now;               /* epoch second for expiry */
+	struct buf key;             /* of the key at hand */
+	struct buf value;           /* backward: of the entry at hand */
+	void (*release)(void *arg); /* NULL allowed */
+	void *arg;                  /* for release */
 };
 
 int
-scan_new(struct scan **out, struct iter *source,
-	 const struct scan_range *range, uint64_t snapshot, uint64_t now,
-	 void (*release)(void *arg), void *arg, struct err *err)
+scan_new(struct scan **out, struct iter *source, const struct scan_range *range,
+         uint64_t snapshot, uint64_t now, void (*release)(void *arg), void *arg,
+         struct err *err)
 {
 	struct scan *s = calloc(1, sizeof(*s));
 	int rc;
@@ -101,9 +101,9 @@ skip_newer(struct scan *s, struct err *err)
 
 	while (!rc && on_key(s) && s->source->entry.version > s->snapshot)
 		rc = ++steps < STEPS_MAX
-			     ? iter_next(s->source, err)
-			     : iter_seek(s->source, buf_slice(&s->key),
-					 s->snapshot, err);
+		             ? iter_next(s->source, err)
+		             : iter_seek(s->source, buf_slice(&s->key),
+		                         s->snapshot, err);
 	return rc;
 }
 
@@ -117,9 +117,8 @@ skip_key(struct scan *s, struct err *err)
 	/* Versions begin at 1: (key, 0) stands behind all of them. */
 	while (!rc && on_key(s))
 		rc = ++steps < STEPS_MAX
-			     ? iter_next(s->source, err)
-			     : iter_seek(s->source, buf_slice(&s->key), 0,
-					 err);
+		             ? iter_next(s->source, err)
+		             : iter_seek(s->source, buf_slice(&s->key), 0, err);
 	return rc;
 }
 
@@ -188,14 +187,14 @@ newest_seen(struct scan *s, struct entry *e, bool *found, struct err *err)
 			rc = take(s, e, err);
 		} else if (steps >= STEPS_MAX) {
 			rc = seen ? iter_seek(source, key, s->snapshot, err)
-				  : 0;
+			          : 0;
 			if (!rc && seen) {
 				*found = true;
 				rc = take(s, e, err);
 			}
 			return rc ? rc
-				  : iter_seek_before(source, key, VERSION_MAX,
-						     err);
+			          : iter_seek_before(source, key, VERSION_MAX,
+			                             err);
 		}
 		if (!rc)
 			rc = iter_prev(source, err);
@@ -212,7 +211,7 @@ backward(struct scan *s, struct entry *e, struct err *err)
 
 	if (!s->started && s->end.len)
 		rc = iter_seek_before(source, buf_slice(&s->end), VERSION_MAX,
-				      err);
+		                      err);
 	else if (!s->started)
 		rc = iter_last(source, err);
 	s->started = true;
@@ -235,8 +234,7 @@ scan_next(struct scan *s, struct entry *e, struct err *err)
 	int rc;
 
 	if (s->failed)
-		return err_set(err, s->failed,
-			       "the scan has failed before");
+		return err_set(err, s->failed, "the scan has failed before");
 	if (s->ended)
 		return LSMKV_END;
 	rc = s->reverse ? backward(s, e, err) : forward(s, e, err);

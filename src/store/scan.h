@@ -24,8 +24,8 @@ struct scan; /* one thread at a time */
  * at once.
  */
 int scan_new(struct scan **out, struct iter *source,
-	     const struct scan_range *range, uint64_t snapshot, uint64_t now,
-	     void (*release)(void *arg), void *arg, struct err *err);
+             const struct scan_range *range, uint64_t snapshot, uint64_t now,
+             void (*release)(void *arg), void *arg, struct err *err);
 /* 0 and *e (good until the next call), LSMKV_END, or an error. */
 int scan_next(struct scan *s, struct entry *e, struct err *err);
 void scan_close(struct scan *s); /* NULL allowed */

@@ -37,7 +37,7 @@ static inline struct entry
 array_entry_view(const struct array_entry *a)
 {
 	struct entry e = { slice_str(a->key), slice_str(a->value), a->version,
-			   a->expires, a->kind };
+		           a->expires, a->kind };
 
 	return e;
 }
@@ -49,7 +49,7 @@ array_entry_order(const void *a, const void *b)
 	const struct array_entry *x = a, *y = b;
 
 	return entry_order(slice_str(x->key), x->version, slice_str(y->key),
-			   y->version);
+	                   y->version);
 }
 
 static inline int
@@ -76,14 +76,14 @@ array_iter_rank(const struct array_iter *a, struct slice key, uint64_t version)
 
 	while (n < a->count &&
 	       entry_order(slice_str(a->entries[n].key), a->entries[n].version,
-			   key, version) < 0)
+	                   key, version) < 0)
 		n++;
 	return n;
 }
 
 static inline int
 array_iter_seek(struct iter *it, struct slice key, uint64_t version,
-		struct err *err)
+                struct err *err)
 {
 	struct array_iter *a = (struct array_iter *)it;
 
@@ -92,7 +92,7 @@ array_iter_seek(struct iter *it, struct slice key, uint64_t version,
 
 static inline int
 array_iter_seek_before(struct iter *it, struct slice key, uint64_t version,
-		       struct err *err)
+                       struct err *err)
 {
 	struct array_iter *a = (struct array_iter *)it;
 	size_t n = array_iter_rank(a, key, version);
@@ -144,8 +144,8 @@ static inline struct iter *
 array_iter_new(const struct array_entry *entries, size_t count)
 {
 	static const struct iter_ops ops = {
-		array_iter_seek, array_iter_seek_before, array_iter_first,
-		array_iter_last, array_iter_next,        array_iter_prev,
+		array_iter_seek,  array_iter_seek_before, array_iter_first,
+		array_iter_last,  array_iter_next,        array_iter_prev,
 		array_iter_close,
 	};
 	struct array_iter *a = calloc(1, sizeof(*a));

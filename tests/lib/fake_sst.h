@@ -14,7 +14,7 @@
 struct sst {
 	int refs;
 	struct sst_info info;
-	void *content;                 /* the test's; freed by free_content */
+	void *content; /* the test's; freed by free_content */
 	void (*free_content)(void *content);
 };
 
@@ -22,7 +22,7 @@ static int fake_sst_alive; /* how many there are */
 
 static struct sst *
 fake_sst_new(uint64_t number, const char *smallest, const char *largest,
-	     uint64_t min_version, uint64_t max_version)
+             uint64_t min_version, uint64_t max_version)
 {
 	struct sst *t = calloc(1, sizeof(*t));
 

@@ -14,7 +14,7 @@ static const struct sst_options sst_make_options = { 256, 10, 1 };
 /* Writes entries, which are in store order; info is the caller's to release. */
 static inline void
 sst_make(struct fs_dir *dir, uint64_t number, const struct array_entry *e,
-	 size_t count, struct sst_info *info)
+         size_t count, struct sst_info *info)
 {
 	struct sst_writer *w = NULL;
 	struct err err = ERR_INIT;

@@ -77,7 +77,7 @@ teardown(void **state)
 
 static void
 add_input(struct fixture *f, unsigned level, struct array_entry *e,
-	  size_t count)
+          size_t count)
 {
 	struct job_input *input = &f->job.inputs[f->job.input_count];
 
@@ -95,7 +95,7 @@ make_entry(struct array_entry *e, unsigned key, uint64_t version)
 	memset(e, 0, sizeof(*e));
 	snprintf(e->key, sizeof(e->key), "key%04u", key);
 	snprintf(e->value, sizeof(e->value), "value of version %u",
-		 (unsigned)version);
+	         (unsigned)version);
 	e->version = version;
 	e->kind = (enum entry_kind)any(3);
 	if (!any(4)) {
@@ -109,7 +109,7 @@ make_entry(struct array_entry *e, unsigned key, uint64_t version)
 /* Versions from first on; level 0: random keys; below: a slice of the keys. */
 static void
 random_input(struct fixture *f, unsigned level, uint64_t first, unsigned key,
-	     unsigned keys, unsigned count)
+             unsigned keys, unsigned count)
 {
 	struct array_entry *e = calloc(count, sizeof(*e));
 
@@ -150,7 +150,7 @@ read_outputs(struct fixture *f)
 		/* no key stands in two files */
 		if (before)
 			assert_true(strcmp(f->out[before - 1].key,
-					   f->out[before].key) < 0);
+			                   f->out[before].key) < 0);
 		retained += r->outputs[i].retained;
 		sst_unref(t);
 		block_cache_free(cache);
@@ -162,10 +162,10 @@ read_outputs(struct fixture *f)
 	assert_true(retained == extra);
 	assert_true(r->entries_in == f->in_count);
 	assert_true(r->entries_out == f->out_count);
-	assert_true(r->entries_in == r->entries_out + r->shadowed +
-					     r->expired + r->tombstones);
+	assert_true(r->entries_in ==
+	            r->entries_out + r->shadowed + r->expired + r->tombstones);
 	assert_int_equal(tmpdir_count(f->path),
-			 f->job.input_count + r->output_count);
+	                 f->job.input_count + r->output_count);
 }
 
 /* What a reader at `snapshot` sees of key in e, or NULL. */
@@ -191,8 +191,8 @@ assert_same(const struct fixture *f, unsigned keys)
 	for (unsigned k = 0; k < keys; k++)
 		for (size_t s = 0; s <= f->job.snapshot_count; s++) {
 			uint64_t at = s < f->job.snapshot_count
-					      ? f->job.snapshots[s]
-					      : VERSION_MAX;
+			                      ? f->job.snapshots[s]
+			                      : VERSION_MAX;
 			const struct array_entry *was, *is;
 			char key[16];
 
@@ -229,10 +229,10 @@ test_model(void **state)
 		random_input(f, 0, 2000, any(KEYS / 2), KEYS / 2, 200);
 		for (unsigned i = 0; i < 3; i++)
 			random_input(f, 1, 1000 + 300 * i, i * KEYS / 3,
-				     KEYS / 3, 1 + any(300));
+			             KEYS / 3, 1 + any(300));
 		for (unsigned i = 0; i < 5; i++)
 			random_input(f, 2, 1 + 200 * i, i * KEYS / 5, KEYS / 5,
-				     1 + any(200));
+			             1 + any(200));
 		f->job.snapshot_count = any(4);
 		for (size_t i = 0; i < f->job.snapshot_count; i++)
 			f->job.snapshots[i] =
@@ -245,7 +245,7 @@ test_model(void **state)
 			for (size_t i = 0; i < f->out_count; i++) {
 				assert_true(f->out[i].kind != ENTRY_TOMBSTONE);
 				assert_true(!f->out[i].expires ||
-					    f->out[i].expires > NOW);
+				            f->out[i].expires > NOW);
 			}
 		teardown(state);
 		setup(state);
@@ -267,7 +267,7 @@ test_file_size(void **state)
 	assert_true(f->result.output_count > 3);
 	for (size_t i = 0; i + 1 < f->result.output_count; i++)
 		assert_true(f->result.outputs[i].info.size > 1500 &&
-			    f->result.outputs[i].info.size < 4500);
+		            f->result.outputs[i].info.size < 4500);
 }
 
 /* With its last number a job goes on in one file, however large. */
@@ -404,7 +404,7 @@ test_damaged_input(void **state)
 		if (rc) {
 			failed++;
 			assert_true(rc == LSMKV_ECORRUPT ||
-				    rc == LSMKV_EVERSION);
+			            rc == LSMKV_EVERSION);
 			assert_non_null(strstr(err.message, "000001.sst"));
 			assert_int_equal(tmpdir_count(f->path), 2);
 		} else {
@@ -416,7 +416,7 @@ test_damaged_input(void **state)
 			char name[32];
 
 			snprintf(name, sizeof(name), "%06u.sst",
-				 FIRST_OUTPUT + (unsigned)i);
+			         FIRST_OUTPUT + (unsigned)i);
 			tmpdir_remove(f->path, name);
 		}
 		job_result_release(&f->result);
@@ -441,9 +441,9 @@ test_stop(void **state)
 	unsigned calls = 0;
 
 	random_input(f, 0, 1000, 0, 900, 3000);
-	assert_int_equal(compact_run(f->dir, &f->job, stop, &calls, &f->result,
-				     NULL),
-			 LSMKV_ESHUTDOWN);
+	assert_int_equal(
+		compact_run(f->dir, &f->job, stop, &calls, &f->result, NULL),
+		LSMKV_ESHUTDOWN);
 	assert_int_equal(calls, 1);
 	assert_int_equal(f->result.output_count, 0);
 	assert_int_equal(tmpdir_count(f->path), 1);
@@ -473,10 +473,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_file_size),   TEST(test_numbers_run_out),
+		TEST(test_file_size),    TEST(test_numbers_run_out),
 		TEST(test_grandparents), TEST(test_deeper),
 		TEST(test_nothing_left), TEST(test_damaged_input),
-		TEST(test_stop),        TEST(test_files_in_the_way),
+		TEST(test_stop),         TEST(test_files_in_the_way),
 		TEST(test_model),
 	};
 

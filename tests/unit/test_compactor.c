@@ -103,11 +103,11 @@ is_added(const struct levels_edit *edit, uint64_t number)
 
 static int
 install_locked(struct fixture *f, const struct levels_edit *edit,
-	       struct err *err)
+               struct err *err)
 {
 	struct manifest head = { .generation = ++f->generation,
-				 .next_file = f->next_file,
-				 .last_version = f->version };
+		                 .next_file = f->next_file,
+		                 .last_version = f->version };
 	bool renamed = false, fails = f->fail_install > 0;
 	struct levels *next = NULL;
 	int rc;
@@ -130,7 +130,7 @@ install_locked(struct fixture *f, const struct levels_edit *edit,
 
 		for (size_t j = 0; j < l->count; j++)
 			if (sst_info_of(l->files[j])->number ==
-				    edit->removed[i].number &&
+			            edit->removed[i].number &&
 			    !is_added(edit, edit->removed[i].number))
 				sst_set_obsolete(l->files[j]);
 	}
@@ -236,12 +236,12 @@ flush(struct fixture *f, unsigned first, unsigned count, bool deleted)
 		e[i].kind = deleted ? ENTRY_TOMBSTONE : ENTRY_TEXT;
 		if (!deleted)
 			snprintf(e[i].value, sizeof(e[i].value), "value %u",
-				 (unsigned)e[i].version);
+			         (unsigned)e[i].version);
 		f->model[f->model_count++] = e[i];
 	}
 	sst_make(f->dir, f->next_file++, e, count, &info);
 	assert_int_equal(sst_open(&added.file, f->dir, &info, f->cache, NULL),
-			 0);
+	                 0);
 	rc = install_locked(f, &edit, NULL);
 	pthread_mutex_unlock(&f->mutex);
 	assert_int_equal(rc, 0);
@@ -269,7 +269,7 @@ check(struct fixture *f)
 	for (size_t s = 0; s <= f->snapshot_count; s++)
 		for (unsigned k = 0; k < KEYS; k++) {
 			uint64_t at = s < f->snapshot_count ? f->snapshots[s]
-							    : VERSION_MAX;
+			                                    : VERSION_MAX;
 			const struct array_entry *want = NULL;
 			struct sst_hit hit = { 0 };
 			char key[16];
@@ -285,26 +285,25 @@ check(struct fixture *f)
 			for (size_t i = 0;
 			     i < l->level[0].count && rc == LSMKV_NOTFOUND; i++)
 				rc = sst_get(l->level[0].files[i], ks,
-					     sst_key_hash(ks), at, &hit, NULL);
+				             sst_key_hash(ks), at, &hit, NULL);
 			for (unsigned n = 1;
 			     n < LEVELS_MAX && rc == LSMKV_NOTFOUND; n++) {
 				struct sst *t = levels_find(l, n, ks);
 
 				if (t)
 					rc = sst_get(t, ks, sst_key_hash(ks),
-						     at, &hit, NULL);
+					             at, &hit, NULL);
 			}
 			assert_true(rc >= 0);
 			if (rc || hit.entry.kind == ENTRY_TOMBSTONE) {
 				assert_true(!want ||
-					    want->kind == ENTRY_TOMBSTONE);
+				            want->kind == ENTRY_TOMBSTONE);
 			} else {
 				assert_non_null(want);
-				assert_true(hit.entry.version ==
-					    want->version);
+				assert_true(hit.entry.version == want->version);
 				assert_true(
 					slice_equal(hit.entry.value,
-						    slice_str(want->value)));
+				                    slice_str(want->value)));
 			}
 			if (!rc)
 				sst_hit_release(&hit);
@@ -332,20 +331,20 @@ assert_no_garbage(struct fixture *f)
 }
 
 /* Waits until the condition holds of `stat`; fails when it never does. */
-#define WAIT_FOR(f, condition)                                                \
-	do {                                                                  \
-		uint64_t until_ =                                             \
-			clock_mono_ns() + (uint64_t)WAIT_MS * 1000000;        \
-		struct compactor_stat stat;                                   \
-		for (;;) {                                                    \
-			compactor_get_stat((f)->compactor, &stat);            \
-			if (condition)                                        \
-				break;                                        \
-			if (clock_mono_ns() > until_)                         \
-				fail_msg("never: %s (%s)", #condition,        \
-					 stat.last_error);                    \
-			clock_sleep_us(2000);                                 \
-		}                                                             \
+#define WAIT_FOR(f, condition)                                                 \
+	do {                                                                   \
+		uint64_t until_ =                                              \
+			clock_mono_ns() + (uint64_t)WAIT_MS * 1000000;         \
+		struct compactor_stat stat;                                    \
+		for (;;) {                                                     \
+			compactor_get_stat((f)->compactor, &stat);             \
+			if (condition)                                         \
+				break;                                         \
+			if (clock_mono_ns() > until_)                          \
+				fail_msg("never: %s (%s)", #condition,         \
+				         stat.last_error);                     \
+			clock_sleep_us(2000);                                  \
+		}                                                              \
 	} while (0)
 
 static void
@@ -407,8 +406,7 @@ test_snapshots(void **state)
 	for (unsigned i = 0; i < 4; i++) {
 		flush(f, i * 10, KEYS - 40, i == 2);
 		if (i < 3)
-			f->snapshots[f->snapshot_count++] =
-				f->version - i * 30;
+			f->snapshots[f->snapshot_count++] = f->version - i * 30;
 	}
 	start(f);
 	WAIT_FOR(f, stat.jobs == 1);
@@ -528,7 +526,7 @@ static void
 use_self(struct fixture *f, const char *part)
 {
 	use_script(f, "#!/bin/sh\nexec '%s' --play %s '%s/note'\n", self, part,
-		   f->scripts);
+	           f->scripts);
 }
 
 /* The job fails, is counted and told, and the store is as it was before. */
@@ -676,9 +674,10 @@ test_tried_again(void **state)
 	struct fixture *f = *state;
 	struct compactor_stat now;
 
-	use_script(f, "#!/bin/sh\nif [ -e '%s/note' ]; then exec '%s'; fi\n"
-		      ": >'%s/note'\nexit 1\n",
-		   f->scripts, getenv("LSMKV_HELPER"), f->scripts);
+	use_script(f,
+	           "#!/bin/sh\nif [ -e '%s/note' ]; then exec '%s'; fi\n"
+	           ": >'%s/note'\nexit 1\n",
+	           f->scripts, getenv("LSMKV_HELPER"), f->scripts);
 	fill(f);
 	start(f);
 	WAIT_FOR(f, stat.failures == 1);
@@ -754,7 +753,7 @@ test_compact_all_fails(void **state)
 	fill(f);
 	start(f);
 	assert_int_equal(compactor_compact_all(f->compactor, &err),
-			 LSMKV_ENOSPC);
+	                 LSMKV_ENOSPC);
 	assert_non_null(strstr(err.message, "the moon is full"));
 }
 
@@ -802,7 +801,7 @@ test_install_unknown(void **state)
 
 		assert_int_equal(m.files[i].level, 1);
 		snprintf(name, sizeof(name), "%06u.sst",
-			 (unsigned)m.files[i].info.number);
+		         (unsigned)m.files[i].info.number);
 		assert_true(tmpdir_has(f->path, name));
 	}
 	manifest_release(&m);
@@ -823,7 +822,7 @@ test_store_failed(void **state)
 	WAIT_FOR(f, stat.failures == 1);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(compactor_compact_all(f->compactor, &err),
-				 LSMKV_EFAILED);
+		                 LSMKV_EFAILED);
 	stop(f);
 	assert_int_equal(f->levels->level[0].count, 4);
 	assert_no_garbage(f);
@@ -839,7 +838,7 @@ test_options(void **state)
 
 	f->options.file_bytes = 0;
 	assert_int_equal(compactor_start(&c, &f->options, &host, NULL),
-			 LSMKV_EINVAL);
+	                 LSMKV_EINVAL);
 	assert_null(c);
 	compactor_stop(NULL);
 }
@@ -888,7 +887,7 @@ read_job(struct job *job)
 
 static void
 tell_lie(const char *part, struct fs_dir *dir, const struct job *job,
-	 struct job_result *r)
+         struct job_result *r)
 {
 	struct sst_info *info = &r->outputs[0].info;
 	char name[32];

@@ -17,7 +17,7 @@ set(struct buf *b, const char *text)
 
 static void
 fill_info(struct sst_info *info, uint64_t number, const char *smallest,
-	  const char *largest, uint64_t oldest, uint64_t newest)
+          const char *largest, uint64_t oldest, uint64_t newest)
 {
 	memset(info, 0, sizeof(*info));
 	info->number = number;
@@ -86,7 +86,7 @@ payload_of(const struct buf *b, enum job_kind kind)
 	size_t at = 0;
 
 	assert_int_equal(job_frame(buf_slice(b), &at, &found, &payload, NULL),
-			 0);
+	                 0);
 	assert_int_equal(found, kind);
 	assert_int_equal(at, b->len);
 	return payload;
@@ -114,11 +114,11 @@ test_job(void **state)
 	(void)state;
 	fill_job(&job);
 	assert_int_equal(job_encode(&job, &frame, NULL), 0);
-	assert_int_equal(
-		job_decode(payload_of(&frame, JOB_START), &got, NULL), 0);
+	assert_int_equal(job_decode(payload_of(&frame, JOB_START), &got, NULL),
+	                 0);
 	assert_same_job(&got, &frame);
-	assert_true(slice_equal(buf_slice(&got.dir),
-				slice_str("/var/lib/lsmkv")));
+	assert_true(
+		slice_equal(buf_slice(&got.dir), slice_str("/var/lib/lsmkv")));
 	assert_int_equal(got.input_count, 4);
 	assert_int_equal(got.inputs[3].level, 1);
 	assert_true(got.inputs[0].info.crc == 0xdeadbeef);
@@ -131,8 +131,8 @@ test_job(void **state)
 	assert_int_equal(got.sst.deflate_level, 6);
 	assert_true(got.snapshots[1] == 45);
 	assert_true(got.now == 1700000001);
-	assert_true(slice_equal(buf_slice(&got.deeper[1].largest),
-				slice_str("q")));
+	assert_true(
+		slice_equal(buf_slice(&got.deeper[1].largest), slice_str("q")));
 	assert_true(got.grandparents[1].bytes == 222);
 	assert_true(got.file_bytes == 1 << 20);
 	assert_true(got.grandparent_limit == 10 << 20);
@@ -146,10 +146,10 @@ static void
 test_answers(void **state)
 {
 	struct job_result r = { .entries_in = 100,
-				.entries_out = 20,
-				.shadowed = 30,
-				.expired = 40,
-				.tombstones = 10 };
+		                .entries_out = 20,
+		                .shadowed = 30,
+		                .expired = 40,
+		                .tombstones = 10 };
 	struct job_result got;
 	struct buf frame = BUF_INIT;
 	struct err failure = ERR_INIT, err = ERR_INIT;
@@ -158,8 +158,8 @@ test_answers(void **state)
 	(void)state;
 	assert_int_equal(job_progress_encode(1u << 30, &frame, NULL), 0);
 	assert_int_equal(job_progress_decode(payload_of(&frame, JOB_PROGRESS),
-					     &done, NULL),
-			 0);
+	                                     &done, NULL),
+	                 0);
 	assert_true(done == 1u << 30);
 
 	buf_clear(&frame);
@@ -170,12 +170,12 @@ test_answers(void **state)
 	fill_info(&r.outputs[1].info, 21, "c", "d", 1, 2);
 	r.outputs[1].retained = 7;
 	assert_int_equal(job_result_encode(&r, &frame, NULL), 0);
-	assert_int_equal(job_result_decode(payload_of(&frame, JOB_RESULT),
-					   &got, NULL),
-			 0);
+	assert_int_equal(
+		job_result_decode(payload_of(&frame, JOB_RESULT), &got, NULL),
+		0);
 	assert_true(got.entries_in == 100 && got.entries_out == 20 &&
-		    got.shadowed == 30 && got.expired == 40 &&
-		    got.tombstones == 10);
+	            got.shadowed == 30 && got.expired == 40 &&
+	            got.tombstones == 10);
 	assert_int_equal(got.output_count, 2);
 	assert_true(got.outputs[0].info.number == 20);
 	assert_true(got.outputs[0].retained == 0);
@@ -186,9 +186,9 @@ test_answers(void **state)
 	buf_clear(&frame);
 	err_set(&failure, LSMKV_ENOSPC, "000020.sst: no room\n");
 	assert_int_equal(job_failure_encode(&failure, &frame, NULL), 0);
-	assert_int_equal(job_failure_decode(payload_of(&frame, JOB_FAILURE),
-					    &err),
-			 LSMKV_ENOSPC);
+	assert_int_equal(
+		job_failure_decode(payload_of(&frame, JOB_FAILURE), &err),
+		LSMKV_ENOSPC);
 	assert_non_null(strstr(err.message, "000020.sst: no room"));
 	assert_null(strchr(err.message, '\n'));
 	buf_release(&frame);
@@ -210,8 +210,8 @@ test_damage(void **state)
 	for (size_t n = 0; n < frame.len; n++) {
 		at = 0;
 		assert_int_equal(job_frame(slice_make(frame.data, n), &at,
-					   &kind, &payload, NULL),
-				 LSMKV_END);
+		                           &kind, &payload, NULL),
+		                 LSMKV_END);
 		assert_int_equal(at, 0);
 	}
 	for (size_t i = 0; i < frame.len * 8; i++) {
@@ -242,15 +242,14 @@ test_stream(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 50; i++)
-		assert_int_equal(job_progress_encode(i * i * i, &all, NULL),
-				 0);
+		assert_int_equal(job_progress_encode(i * i * i, &all, NULL), 0);
 	for (n = 0; n <= all.len; n++) {
 		enum job_kind kind;
 		struct slice payload;
 		uint64_t done;
 
 		if (job_frame(slice_make(all.data, n), &at, &kind, &payload,
-			      NULL))
+		              NULL))
 			continue;
 		assert_int_equal(job_progress_decode(payload, &done, NULL), 0);
 		assert_true(done == got * got * got);
@@ -284,13 +283,13 @@ test_nonsense(void **state)
 	struct job job;
 
 	(void)state;
-#define REFUSED(change)                                                       \
-	do {                                                                  \
-		fill_job(&job);                                               \
-		assert_int_equal(recode(&job), 0);                            \
-		change;                                                       \
-		assert_int_equal(recode(&job), LSMKV_ECORRUPT);               \
-		job_release(&job);                                            \
+#define REFUSED(change)                                                        \
+	do {                                                                   \
+		fill_job(&job);                                                \
+		assert_int_equal(recode(&job), 0);                             \
+		change;                                                        \
+		assert_int_equal(recode(&job), LSMKV_ECORRUPT);                \
+		job_release(&job);                                             \
 	} while (0)
 	REFUSED(set(&job.dir, "relative/path"));
 	REFUSED(buf_set(&job.dir, slice_make("/a\0b", 4), NULL));
@@ -341,7 +340,7 @@ test_fuzzed_payload(void **state)
 		cut = realloc(cut, n ? n : 1);
 		assert_non_null(cut);
 		assert_int_equal(job_decode(slice_make(cut, n), &got, NULL),
-				 LSMKV_ECORRUPT);
+		                 LSMKV_ECORRUPT);
 		free(cut);
 	}
 	for (size_t i = 0; i < payload.len; i++)
@@ -352,16 +351,15 @@ test_fuzzed_payload(void **state)
 			memcpy(copy, payload.data, payload.len);
 			copy[i] = (unsigned char)v;
 			if (!job_decode(slice_make(copy, payload.len), &got,
-					NULL)) {
+			                NULL)) {
 				struct buf again = BUF_INIT;
 
 				accepted++;
-				assert_int_equal(
-					job_encode(&got, &again, NULL), 0);
+				assert_int_equal(job_encode(&got, &again, NULL),
+				                 0);
 				assert_int_equal(again.len, frame.len);
-				assert_memory_equal(again.data +
-							    JOB_FRAME_HEAD,
-						    copy, payload.len);
+				assert_memory_equal(again.data + JOB_FRAME_HEAD,
+				                    copy, payload.len);
 				buf_release(&again);
 				job_release(&got);
 			}

@@ -36,19 +36,17 @@ test_order(void **state)
 	struct levels *l = levels_new();
 
 	(void)state;
-	assert_int_equal(add(&l, 0, fake_sst_new(1, "a", "z", 1, 10), NULL),
-			 0);
+	assert_int_equal(add(&l, 0, fake_sst_new(1, "a", "z", 1, 10), NULL), 0);
 	assert_int_equal(add(&l, 0, fake_sst_new(3, "b", "c", 21, 30), NULL),
-			 0);
+	                 0);
 	assert_int_equal(add(&l, 0, fake_sst_new(2, "a", "b", 11, 20), NULL),
-			 0);
+	                 0);
 	assert_int_equal(add(&l, 1, fake_sst_new(5, "m", "p", 1, 2), NULL), 0);
 	assert_int_equal(add(&l, 1, fake_sst_new(4, "q", "r", 1, 2), NULL), 0);
 	assert_int_equal(add(&l, 1, fake_sst_new(6, "c", "d", 1, 2), NULL), 0);
 	assert_int_equal(l->level[0].count, 3);
 	for (size_t i = 0; i < 3; i++)
-		assert_true(sst_info_of(l->level[0].files[i])->number ==
-			    3 - i);
+		assert_true(sst_info_of(l->level[0].files[i])->number == 3 - i);
 	assert_true(sst_info_of(l->level[1].files[0])->number == 6);
 	assert_true(sst_info_of(l->level[1].files[1])->number == 5);
 	assert_true(sst_info_of(l->level[1].files[2])->number == 4);
@@ -70,41 +68,40 @@ test_refused(void **state)
 	struct levels_edit edit = { NULL, 0, nothing, 1 };
 
 	(void)state;
-	assert_int_equal(add(&l, 0, fake_sst_new(1, "a", "z", 5, 10), NULL),
-			 0);
+	assert_int_equal(add(&l, 0, fake_sst_new(1, "a", "z", 5, 10), NULL), 0);
 	assert_int_equal(add(&l, 2, fake_sst_new(2, "c", "f", 1, 2), NULL), 0);
 	/* versions of level 0 overlap */
 	assert_int_equal(add(&l, 0, fake_sst_new(3, "a", "b", 10, 12), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_int_equal(add(&l, 0, fake_sst_new(3, "a", "b", 1, 5), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	/* keys below overlap, by one key, inside, around, the same */
 	assert_int_equal(add(&l, 2, fake_sst_new(3, "f", "g", 1, 2), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_int_equal(add(&l, 2, fake_sst_new(3, "a", "c", 1, 2), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_int_equal(add(&l, 2, fake_sst_new(3, "d", "e", 1, 2), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_int_equal(add(&l, 2, fake_sst_new(3, "a", "z", 1, 2), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_int_equal(add(&l, 2, fake_sst_new(3, "c", "f", 1, 2), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_non_null(strstr(err.message, "sst 3"));
 	/* a number twice, in one level or two */
 	assert_int_equal(add(&l, 1, fake_sst_new(2, "x", "y", 1, 2), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_int_equal(add(&l, 2, fake_sst_new(2, "x", "y", 1, 2), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	/* files that cannot be, and levels that are not there */
 	assert_int_equal(add(&l, 1, fake_sst_new(9, "y", "x", 1, 2), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_int_equal(add(&l, 1, fake_sst_new(9, "x", "y", 2, 1), &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_int_equal(add(&l, 1, fake_sst_new(0, "x", "y", 1, 2), &err),
-			 LSMKV_ECORRUPT);
-	assert_int_equal(add(&l, LEVELS_MAX, fake_sst_new(9, "x", "y", 1, 2),
-			     &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
+	assert_int_equal(
+		add(&l, LEVELS_MAX, fake_sst_new(9, "x", "y", 1, 2), &err),
+		LSMKV_ECORRUPT);
 	/* what is not there, or twice, cannot be removed */
 	assert_int_equal(levels_apply(l, &edit, &out, &err), LSMKV_ECORRUPT);
 	nothing[0] = nothing[1] = (struct levels_removed){ 2, 2 };
@@ -133,8 +130,7 @@ test_replace(void **state)
 	struct levels_edit edit = { added, 2, removed, 2 };
 
 	(void)state;
-	assert_int_equal(add(&l, 0, fake_sst_new(1, "a", "z", 5, 10), NULL),
-			 0);
+	assert_int_equal(add(&l, 0, fake_sst_new(1, "a", "z", 5, 10), NULL), 0);
 	assert_int_equal(add(&l, 1, fake_sst_new(2, "c", "x", 1, 2), NULL), 0);
 	assert_int_equal(levels_apply(l, &edit, &next, NULL), 0);
 	assert_int_equal(l->level[0].count, 1);
@@ -184,7 +180,7 @@ test_find(void **state)
 		snprintf(a, sizeof(a), "%u0", i);
 		snprintf(b, sizeof(b), "%u4", i);
 		assert_int_equal(add(&l, 3, fake_sst_new(i, a, b, 1, 2), NULL),
-				 0);
+		                 0);
 	}
 	for (unsigned i = 0; i < 100; i++) {
 		struct sst *t;
@@ -206,8 +202,8 @@ test_find(void **state)
 					if (!n++)
 						from = f - 1;
 				}
-			levels_overlap(l, 3, slice_str(a), slice_str(b),
-				       &first, &count);
+			levels_overlap(l, 3, slice_str(a), slice_str(b), &first,
+			               &count);
 			assert_int_equal(count, n);
 			if (n)
 				assert_int_equal(first, from);

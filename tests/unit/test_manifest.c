@@ -60,10 +60,9 @@ teardown(void **state)
 	return 0;
 }
 
-static const struct manifest head = { .generation = 9,
-				      .next_file = 13,
-				      .last_version = 60,
-				      .wal_oldest = 10 };
+static const struct manifest head = {
+	.generation = 9, .next_file = 13, .last_version = 60, .wal_oldest = 10
+};
 
 static void
 save(struct fixture *f, const struct manifest *numbers)
@@ -99,7 +98,7 @@ test_round_trip(void **state)
 	}
 	assert_true(m.files[4].info.min_version == 1);
 	assert_true(slice_equal(buf_slice(&m.files[4].info.largest),
-				slice_str("\xff\xfe")));
+	                        slice_str("\xff\xfe")));
 	assert_true(m.files[4].info.size == 1000);
 	manifest_release(&m);
 }
@@ -135,14 +134,14 @@ test_flips(void **state)
 			struct manifest m;
 
 			tmpdir_flip(f->path, "MANIFEST", i,
-				    (unsigned char)(1u << bit));
+			            (unsigned char)(1u << bit));
 			assert_int_equal(manifest_load(f->dir, &m, &err),
-					 LSMKV_ECORRUPT);
+			                 LSMKV_ECORRUPT);
 			assert_non_null(strstr(err.message, "MANIFEST"));
 			assert_non_null(strstr(err.message, "offset"));
 			assert_null(m.files);
 			tmpdir_flip(f->path, "MANIFEST", i,
-				    (unsigned char)(1u << bit));
+			            (unsigned char)(1u << bit));
 		}
 }
 
@@ -162,14 +161,14 @@ test_truncations(void **state)
 
 		tmpdir_truncate(f->path, "MANIFEST", i);
 		assert_int_equal(manifest_load(f->dir, &m, &err),
-				 LSMKV_ECORRUPT);
+		                 LSMKV_ECORRUPT);
 		assert_non_null(strstr(err.message, "offset"));
 	}
 	for (size_t more = 1; more < 9; more++) {
 		tmpdir_write(f->path, "MANIFEST", all, len);
 		tmpdir_grow(f->path, "MANIFEST", more);
 		assert_int_equal(manifest_load(f->dir, &m, NULL),
-				 LSMKV_ECORRUPT);
+		                 LSMKV_ECORRUPT);
 	}
 	free(all);
 }
@@ -292,7 +291,7 @@ test_failed_save(void **state)
 	}
 	next.generation = 10;
 	assert_true(manifest_save(f->dir, &next, f->levels, &renamed, &err) <
-		    0);
+	            0);
 	assert_false(renamed);
 	assert_non_null(strstr(err.message, "MANIFEST"));
 	assert_int_equal(manifest_load(f->dir, &m, NULL), 0);

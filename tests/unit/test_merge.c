@@ -46,11 +46,11 @@ fixture_make(struct fixture *f, unsigned children)
 			break;
 		case 1:
 			snprintf(e->key, sizeof(e->key), "longprefix%u",
-				 any(40));
+			         any(40));
 			break;
 		default:
 			snprintf(e->key, sizeof(e->key), "%.*s",
-				 (int)any(6) + 1, "aaaaaaaaaaaa");
+			         (int)any(6) + 1, "aaaaaaaaaaaa");
 		}
 		e->version = i + 1;
 		snprintf(e->value, sizeof(e->value), "v%zu", i);
@@ -125,7 +125,7 @@ test_random_walk(void **state)
 		fixture_make(f, 2 + any(CHILDREN - 1));
 		for (unsigned step = 0; step < 2000; step++) {
 			struct array_iter model = { .entries = f->all,
-						    .count = ENTRIES };
+				                    .count = ENTRIES };
 			const struct array_entry *e = &f->all[any(ENTRIES)];
 			struct slice key = slice_str(e->key);
 			uint64_t version = any(2) ? e->version : any(ENTRIES);
@@ -143,7 +143,7 @@ test_random_walk(void **state)
 				at = array_iter_rank(&model, key, version);
 				at = at ? at - 1 : ENTRIES;
 				rc = iter_seek_before(f->merge, key, version,
-						      NULL);
+				                      NULL);
 			} else if (at < ENTRIES && what < 6) {
 				at++;
 				rc = iter_next(f->merge, NULL);
@@ -176,8 +176,8 @@ test_duplicate(void **state)
 			for (unsigned c = 0; c < 4; c++)
 				for (unsigned i = 0; i < 8; i++) {
 					snprintf(part[c][i].key,
-						 sizeof(part[c][i].key),
-						 "key%u", i);
+					         sizeof(part[c][i].key),
+					         "key%u", i);
 					part[c][i].version = c + 1;
 				}
 			part[where % 4][where].version =
@@ -186,10 +186,10 @@ test_duplicate(void **state)
 				its[c] = array_iter_new(part[c], 8);
 			assert_int_equal(merge_new(&m, its, 4, NULL), 0);
 			rc = backward ? iter_last(m, &err)
-				      : iter_first(m, &err);
+			              : iter_first(m, &err);
 			while (!rc && m->valid)
 				rc = backward ? iter_prev(m, &err)
-					      : iter_next(m, &err);
+				              : iter_next(m, &err);
 			assert_int_equal(rc, LSMKV_ECORRUPT);
 			assert_false(m->valid);
 			assert_non_null(strstr(err.message, "version"));
@@ -220,7 +220,7 @@ test_child_error(void **state)
 		rc = iter_first(f->merge, &err);
 		for (unsigned i = 0; !rc && f->merge->valid; i++)
 			rc = i % 7 == 3 ? iter_prev(f->merge, &err)
-					: iter_next(f->merge, &err);
+			                : iter_next(f->merge, &err);
 		if (rc) {
 			failures++;
 			assert_int_equal(rc, LSMKV_EIO);
@@ -316,17 +316,17 @@ test_rule_model(void **state)
 			snprintf(e[count].key, sizeof(e[count].key), "%u", k);
 			e[count].version = 1 + k;
 			count++;
-			deeper[ranges] = (struct key_range){ BUF_INIT,
-							     BUF_INIT };
+			deeper[ranges] =
+				(struct key_range){ BUF_INIT, BUF_INIT };
 			buf_set(&deeper[ranges].smallest,
-				slice_str(e[count - 1].key), NULL);
+			        slice_str(e[count - 1].key), NULL);
 			buf_set(&deeper[ranges].largest,
-				slice_str(e[count - 1].key), NULL);
+			        slice_str(e[count - 1].key), NULL);
 			ranges++;
 		}
 		for (size_t i = 0; i < snapshot_count; i++)
-			snapshots[i] = (i ? snapshots[i - 1] : 95) +
-				       any(MOST / 2);
+			snapshots[i] =
+				(i ? snapshots[i - 1] : 95) + any(MOST / 2);
 		rule.snapshots = snapshots;
 		rule.snapshot_count = snapshot_count;
 		rule.now = NOW;
@@ -339,21 +339,20 @@ test_rule_model(void **state)
 			enum merge_verdict v = MERGE_KEEP;
 			bool first = !i || strcmp(e[i].key, e[i - 1].key) != 0;
 			bool gone = e[i].kind == ENTRY_TOMBSTONE ||
-				    e[i].expires == NOW;
+			            e[i].expires == NOW;
 			unsigned k = (unsigned)(e[i].key[0] - '0');
 
 			assert_int_equal(merge_judge(&rule, &view, &v, NULL),
-					 0);
+			                 0);
 			assert_true(rule.first == first);
 			after[i] = v == MERGE_KEEP;
 			assert_true((v == MERGE_TOMBSTONE) <=
-				    (e[i].kind == ENTRY_TOMBSTONE));
+			            (e[i].kind == ENTRY_TOMBSTONE));
 			assert_true((v == MERGE_EXPIRED) <=
-				    (e[i].expires == NOW));
+			            (e[i].expires == NOW));
 			/* The newest of a key all can see hides nothing. */
 			if (first && gone && !deep[k] &&
-			    (!snapshot_count ||
-			     snapshots[0] >= e[i].version))
+			    (!snapshot_count || snapshots[0] >= e[i].version))
 				assert_true(v != MERGE_KEEP);
 			/* Without snapshots only one version stays. */
 			if (!snapshot_count && !first)
@@ -363,9 +362,8 @@ test_rule_model(void **state)
 			char key[2] = { (char)('0' + k), 0 };
 
 			for (size_t s = 0; s <= snapshot_count; s++) {
-				uint64_t at = s < snapshot_count
-						      ? snapshots[s]
-						      : VERSION_MAX;
+				uint64_t at = s < snapshot_count ? snapshots[s]
+				                                 : VERSION_MAX;
 
 				assert_int_equal(
 					seen(e, before, count, key, at, NOW),

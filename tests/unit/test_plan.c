@@ -50,7 +50,7 @@ put(struct levels **l, unsigned level, uint64_t number, const char *smallest,
     const char *largest, uint64_t max_version)
 {
 	struct sst *t = fake_sst_new(number, smallest, largest, max_version,
-				     max_version);
+	                             max_version);
 	struct levels_added added = { level, t };
 	struct levels_edit edit = { &added, 1, NULL, 0 };
 	struct levels *next = NULL;
@@ -78,8 +78,8 @@ assert_inputs(const struct plan *p, const char *expected)
 
 	for (size_t i = 0; i < p->input_count; i++) {
 		snprintf(one, sizeof(one), "%s%u:%u", i ? " " : "",
-			 p->inputs[i].level,
-			 (unsigned)sst_info_of(p->inputs[i].file)->number);
+		         p->inputs[i].level,
+		         (unsigned)sst_info_of(p->inputs[i].file)->number);
 		strcat(text, one);
 	}
 	assert_string_equal(text, expected);
@@ -339,7 +339,10 @@ struct sim {
 	struct plan_retained retained[4096];
 	size_t retained_count;
 	/* every write there ever was, in order of versions */
-	struct { unsigned key; bool deleted; } *log;
+	struct {
+		unsigned key;
+		bool deleted;
+	} * log;
 	unsigned jobs, moves;
 	uint64_t written;
 	bool resting;
@@ -358,7 +361,7 @@ static struct sst *
 sim_file(struct sim *s, const struct array_entry *e, size_t count)
 {
 	struct sst *t = fake_sst_new(++s->number, e[0].key, e[count - 1].key,
-				     UINT64_MAX, 0);
+	                             UINT64_MAX, 0);
 	struct content *c = calloc(1, sizeof(*c));
 
 	assert_non_null(c);
@@ -408,7 +411,7 @@ sim_flush(struct sim *s, unsigned count, int key, bool deleted)
 		snprintf(e[i].key, sizeof(e[i].key), "%04u", k);
 		e[i].version = ++s->version;
 		e[i].kind = deleted || (key < 0 && !any(4)) ? ENTRY_TOMBSTONE
-							    : ENTRY_TEXT;
+		                                            : ENTRY_TEXT;
 		s->log[s->version].key = k;
 		s->log[s->version].deleted = e[i].kind == ENTRY_TOMBSTONE;
 	}
@@ -441,8 +444,8 @@ sim_get(const struct sim *s, unsigned key, uint64_t snapshot)
 				if (!strcmp(c->e[j].key, text) &&
 				    c->e[j].version <= snapshot)
 					return c->e[j].kind == ENTRY_TOMBSTONE
-						       ? 0
-						       : c->e[j].version;
+					               ? 0
+					               : c->e[j].version;
 			if (n)
 				break;
 		}
@@ -454,8 +457,8 @@ static void
 sim_check(const struct sim *s)
 {
 	for (size_t i = 0; i <= s->snapshot_count; i++) {
-		uint64_t at = i < s->snapshot_count ? s->snapshots[i]
-						    : s->version;
+		uint64_t at =
+			i < s->snapshot_count ? s->snapshots[i] : s->version;
 		uint64_t newest[SIM_KEYS] = { 0 };
 
 		for (uint64_t v = 1; v <= at; v++)
@@ -477,14 +480,14 @@ is_input(const struct plan *p, uint64_t number)
 /* Cuts the kept entries into files, never inside a key. */
 static size_t
 sim_cut(struct sim *s, const struct array_entry *e, size_t count,
-	const size_t *extra, struct levels_added *added, unsigned level)
+        const size_t *extra, struct levels_added *added, unsigned level)
 {
 	size_t files = 0, from = 0, retained = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		retained += extra[i];
 		if (i + 1 < count && ((i + 1 - from) * SIM_ENTRY < SIM_FILE ||
-				      !strcmp(e[i].key, e[i + 1].key)))
+		                      !strcmp(e[i].key, e[i + 1].key)))
 			continue;
 		added[files].level = level;
 		added[files].file = sim_file(s, e + from, i + 1 - from);
@@ -577,8 +580,8 @@ sim_step(struct sim *s, struct plan_sweep *sweep, uint64_t bytes_max)
 	size_t kept = 0;
 
 	if (sweep)
-		assert_int_equal(
-			plan_pick_all(&p, &in, bytes_max, sweep, NULL), 0);
+		assert_int_equal(plan_pick_all(&p, &in, bytes_max, sweep, NULL),
+		                 0);
 	else
 		assert_int_equal(plan_pick(&p, &in, NULL), 0);
 	if (p.kind == PLAN_NONE) {
@@ -607,8 +610,7 @@ sim_step(struct sim *s, struct plan_sweep *sweep, uint64_t bytes_max)
 	edit.removed_count = p.input_count;
 	for (size_t i = 0; i < p.input_count; i++) {
 		edit.removed[i].level = p.inputs[i].level;
-		edit.removed[i].number =
-			sst_info_of(p.inputs[i].file)->number;
+		edit.removed[i].number = sst_info_of(p.inputs[i].file)->number;
 	}
 	sim_apply(s, &edit);
 	for (size_t i = 0; i < edit.added_count; i++)
@@ -701,8 +703,8 @@ test_life(void **state)
 
 				s->snapshot_count--;
 				memmove(s->snapshots + i, s->snapshots + i + 1,
-					(s->snapshot_count - i) *
-						sizeof(*s->snapshots));
+				        (s->snapshot_count - i) *
+				                sizeof(*s->snapshots));
 			}
 			if (step % 10 == 0)
 				sim_check(s);

@@ -67,16 +67,16 @@ model(const struct array_entry *e, size_t count, const struct scan_range *range,
 
 static void
 compare(const struct array_entry *e, size_t count,
-	const struct scan_range *range, uint64_t snapshot)
+        const struct scan_range *range, uint64_t snapshot)
 {
 	const struct array_entry *expected[ENTRIES];
 	size_t n = model(e, count, range, snapshot, expected);
 	struct scan *s = NULL;
 	struct entry got;
 
-	assert_int_equal(scan_new(&s, array_iter_new(e, count), range,
-				  snapshot, NOW, NULL, NULL, NULL),
-			 0);
+	assert_int_equal(scan_new(&s, array_iter_new(e, count), range, snapshot,
+	                          NOW, NULL, NULL, NULL),
+	                 0);
 	for (size_t i = 0; i < n; i++) {
 		const struct array_entry *want =
 			expected[range->reverse ? n - 1 - i : i];
@@ -113,7 +113,7 @@ test_model(void **state)
 		if (any(2))
 			range.end = slice_str(end);
 		compare(e, count, &range,
-			any(3) ? any(ENTRIES + 2) : VERSION_MAX);
+		        any(3) ? any(ENTRIES + 2) : VERSION_MAX);
 	}
 }
 
@@ -159,16 +159,16 @@ test_error(void **state)
 			((struct array_iter *)source)->fail_after = after;
 			((struct array_iter *)source)->closed = &closed;
 			assert_int_equal(scan_new(&s, source, &range,
-						  VERSION_MAX, NOW, note,
-						  &released, NULL),
-					 0);
+			                          VERSION_MAX, NOW, note,
+			                          &released, NULL),
+			                 0);
 			while (!(rc = scan_next(s, &got, NULL)))
 				;
 			if (rc < 0) {
 				failures++;
 				assert_int_equal(rc, LSMKV_EIO);
 				assert_int_equal(scan_next(s, &got, NULL),
-						 LSMKV_EIO);
+				                 LSMKV_EIO);
 			}
 			assert_int_equal(released, 0);
 			scan_close(s);
