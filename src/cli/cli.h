@@ -24,6 +24,16 @@ struct cli_options {
 	bool progress; /* show on stderr how far long work is */
 };
 
+/*
+ * Is an error about what a file holds, so that it is to be reported, and the
+ * next file looked at? Everything else keeps us from looking at all.
+ */
+static inline bool
+cli_is_damage(int rc)
+{
+	return rc == LSMKV_ECORRUPT || rc == LSMKV_EVERSION || rc == LSMKV_EIO;
+}
+
 /* The tree by level, its picture, the versions, the WAL. (stat.c) */
 int cli_stat(const char *path, const struct cli_options *options, FILE *out,
              struct err *err);

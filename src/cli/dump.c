@@ -42,13 +42,6 @@ report_damage(struct dump *d, const struct err *e)
 	d->damages++;
 }
 
-/* An error that is about the content of a file, not about reading at all? */
-static bool
-is_damage(int rc)
-{
-	return rc == LSMKV_ECORRUPT || rc == LSMKV_EVERSION || rc == LSMKV_EIO;
-}
-
 static void
 print_info(struct dump *d, const struct sst_info *info)
 {
@@ -325,7 +318,7 @@ dump_file(struct dump *d, const struct file *f, struct err *err)
 		        f->name);
 		rc = 0;
 	}
-	if (is_damage(rc)) {
+	if (cli_is_damage(rc)) {
 		report_damage(d, err);
 		rc = 0;
 	}

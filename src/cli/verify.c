@@ -68,7 +68,7 @@ report(struct verify *v, const char *format, ...)
 static int
 absorb(struct verify *v, int rc, const struct err *e)
 {
-	if (rc == LSMKV_ECORRUPT || rc == LSMKV_EVERSION || rc == LSMKV_EIO) {
+	if (cli_is_damage(rc)) {
 		report(v, "%s", e->message);
 		return 0;
 	}
@@ -436,8 +436,7 @@ scan_segments(struct verify *v, struct log_report *l, uint64_t oldest,
 		rc = wal_scan_segment(v->dir, g->number, NULL, NULL, &g->scan,
 		                      err);
 		g->readable = !rc;
-		if (rc == LSMKV_ECORRUPT || rc == LSMKV_EVERSION ||
-		    rc == LSMKV_EIO) {
+		if (cli_is_damage(rc)) {
 			log_damage(l, "%s", err->message);
 			rc = 0;
 		}
@@ -528,8 +527,7 @@ read_log(struct verify *v, struct log_report *l, struct err *err)
 	/* The last word is recovery's, which sees the log as one. */
 	if (!rc && v->manifest_valid && !l->damages) {
 		rc = wal_replay(v->dir, oldest, NULL, NULL, &result, err);
-		if (rc == LSMKV_ECORRUPT || rc == LSMKV_EVERSION ||
-		    rc == LSMKV_EIO) {
+		if (cli_is_damage(rc)) {
 			log_damage(l, "%s", err->message);
 			rc = 0;
 		}
