@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: ISC
 """Many clients at once, through whatever befalls the store.
 
-    hammer.py PORT SECONDS [CLIENTS]
+    hammer.py PORT SECONDS [CLIENTS [KEYS]]
 
-Each client has keys of its own and always knows what they may hold: after an
+Each client has so many keys of its own and always knows what they may hold: after an
 answered write one value, after one that failed under way the old or the new
 one. Every answer is held against that, and in the end every key. Failures
 (no connection, 5xx) are counted and borne; a wrong answer ends with exit
@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 
-KEYS = 40       # of each client
 PATIENCE_S = 60  # for the reading in the end
 
 
@@ -27,7 +26,7 @@ class Wrong(Exception):
 
 
 class Client(threading.Thread):
-    def __init__(self, number, port, end):
+    def __init__(self, number, port, end, keys):
         super().__init__()
         self.number = number
         self.port = port
@@ -35,7 +34,7 @@ class Client(threading.Thread):
         self.random = random.Random(number)
         self.connection = None
         # What each key may hold; None: nothing.
-        self.may = {"%d/%d" % (number, i): {None} for i in range(KEYS)}
+        self.may = {"%d/%d" % (number, i): {None} for i in range(keys)}
         self.done = self.failed = 0
         self.wrong = None
 
@@ -110,9 +109,9 @@ class Client(threading.Thread):
             self.wrong = "unexpected status %s" % e
 
 
-def main(port, seconds, count=16):
+def main(port, seconds, count=16, keys=40):
     end = time.monotonic() + float(seconds)
-    clients = [Client(i, int(port), end) for i in range(int(count))]
+    clients = [Client(i, int(port), end, int(keys)) for i in range(int(count))]
     for c in clients:
         c.start()
     for c in clients:
