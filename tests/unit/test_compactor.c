@@ -607,7 +607,11 @@ static void
 test_rubbish_behind_result(void **state)
 {
 	use_self(*state, "right-and-more");
-	expect_failure(*state, "");
+	expect_failure(*state, "without a result");
+	teardown(state);
+	setup(state);
+	use_self(*state, "right-twice");
+	expect_failure(*state, "behind the result");
 }
 
 /* One that reports a failure of its own: its words are ours. */
@@ -966,7 +970,9 @@ play(const char *part, const char *note)
 	if (job_result_encode(&r, &frame, NULL))
 		return 9;
 	if (!strcmp(part, "right-and-more"))
-		buf_append(&frame, "x", 1, NULL);
+		buf_append(&frame, "LKV", 3, NULL);
+	if (!strcmp(part, "right-twice"))
+		job_result_encode(&r, &frame, NULL);
 	answer(&frame);
 	/* nothing to release: the process ends */
 	_exit(!strcmp(part, "right-but-status") ? 3 : 0);

@@ -65,9 +65,9 @@ put(struct levels **l, unsigned level, uint64_t number, const char *smallest,
 
 /* Gives a file, that is in the tree, another size. */
 static void
-resize(struct levels *l, unsigned level, struct sst *t, uint64_t size)
+resize(struct levels **l, unsigned level, struct sst *t, uint64_t size)
 {
-	l->level[level].bytes += size - t->info.size;
+	(*l)->level[level].bytes += size - t->info.size;
 	t->info.size = size;
 }
 
@@ -139,6 +139,30 @@ test_level0(void **state)
 	assert_int_equal(fake_sst_alive, 0);
 }
 
+/*
+ * Whichever file of level 0 a job begins with, all that is older and overlaps
+ * goes along, through any chain: older entries must not stay above newer ones.
+ */
+static void
+test_level0_age(void **state)
+{
+	struct levels *l = levels_new();
+	struct plan p = PLAN_INIT;
+	struct plan_input in;
+
+	(void)state;
+	put(&l, 0, 1, "b", "e", 11);
+	put(&l, 0, 2, "a", "b", 12); /* meets 3 through 1 only */
+	put(&l, 0, 3, "d", "f", 13)->info.tombstones = 10;
+	in = input(l);
+	in.now_ms += 8000;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.why, PLAN_RECLAIM);
+	assert_inputs(&p, "0:3 0:2 0:1");
+	plan_release(&p);
+	levels_unref(l);
+}
+
 /* A file that meets nothing is moved, not rewritten. */
 static void
 test_move(void **state)
@@ -159,8 +183,8 @@ test_move(void **state)
 	assert_inputs(&p, "0:1");
 	plan_release(&p);
 	/* not where it would overlap too much of the level below */
-	resize(l, 1, l->level[1].files[0], 1000);
-	resize(l, 2, put(&l, 2, 9, "d", "e", 1), 10001);
+	resize(&l, 1, l->level[1].files[0], 1000);
+	resize(&l, 2, put(&l, 2, 9, "d", "e", 1), 10001);
 	in = input(l);
 	assert_int_equal(plan_pick(&p, &in, NULL), 0);
 	assert_int_equal(p.kind, PLAN_MERGE);
@@ -178,8 +202,8 @@ test_least_overlap(void **state)
 	struct plan_input in;
 
 	(void)state;
-	resize(l, 1, put(&l, 1, 1, "a", "c", 11), 6000);
-	resize(l, 1, put(&l, 1, 2, "d", "f", 12), 6000);
+	resize(&l, 1, put(&l, 1, 1, "a", "c", 11), 6000);
+	resize(&l, 1, put(&l, 1, 2, "d", "f", 12), 6000);
 	put(&l, 2, 3, "a", "b", 1);
 	put(&l, 2, 4, "c", "d", 2);
 	put(&l, 2, 5, "x", "z", 3);
@@ -201,10 +225,10 @@ test_expand(void **state)
 	struct plan_input in;
 
 	(void)state;
-	resize(l, 1, put(&l, 1, 1, "b", "c", 11), 4000);
-	resize(l, 1, put(&l, 1, 2, "d", "e", 12), 4000);
-	resize(l, 1, put(&l, 1, 3, "f", "g", 13), 4000);
-	resize(l, 1, put(&l, 1, 4, "y", "z", 14), 4000);
+	resize(&l, 1, put(&l, 1, 1, "b", "c", 11), 4000);
+	resize(&l, 1, put(&l, 1, 2, "d", "e", 12), 4000);
+	resize(&l, 1, put(&l, 1, 3, "f", "g", 13), 4000);
+	resize(&l, 1, put(&l, 1, 4, "y", "z", 14), 4000);
 	put(&l, 2, 5, "a", "h", 1);
 	put(&l, 2, 6, "p", "z", 2);
 	in = input(l);
@@ -222,11 +246,11 @@ test_dynamic_target(void **state)
 	struct plan_input in;
 
 	(void)state;
-	resize(l, 2, put(&l, 2, 1, "a", "b", 1), 60000);
+	resize(&l, 2, put(&l, 2, 1, "a", "b", 1), 60000);
 	in = input(l);
 	/* as the deepest, level 2 may have ten times level 1's */
 	assert_true(plan_score(&in, 2) < 0.61);
-	resize(l, 3, put(&l, 3, 2, "c", "d", 1), 300000);
+	resize(&l, 3, put(&l, 3, 2, "c", "d", 1), 300000);
 	in = input(l);
 	assert_true(plan_score(&in, 2) > 1.99 && plan_score(&in, 2) < 2.01);
 	assert_true(plan_score(&in, 3) < 1);
@@ -630,6 +654,8 @@ sim_settle(struct sim *s)
 	for (unsigned steps = 0; calm < 3; steps++) {
 		assert_true(steps < 5000);
 		if (sim_step(s, NULL, 0)) {
+			if (steps % 4 == 0)
+				sim_check(s);
 			calm = 0;
 			continue;
 		}
@@ -823,6 +849,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_level0),
+		cmocka_unit_test(test_level0_age),
 		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_least_overlap),
 		cmocka_unit_test(test_expand),
