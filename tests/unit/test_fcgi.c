@@ -335,6 +335,19 @@ assert_serves(struct fixture *f)
 
 /* ---- tests ---- */
 
+/* Text of len bytes and every line of it different. */
+static char *
+long_text(size_t len)
+{
+	char *text = malloc(len + 1);
+
+	assert_non_null(text);
+	for (size_t i = 0; i < len; i++)
+		text[i] = (char)('a' + (i * 7 + i / 251) % 26);
+	text[len] = '\0';
+	return text;
+}
+
 /* One request a connection: answered, and closed by the responder. */
 static void
 test_closed_connections(void **state)
@@ -454,6 +467,80 @@ test_half_sent(void **state)
 	}
 	assert_int_equal(fake_engine_count(f->engine), 0);
 	buf_release(&b);
+}
+
+/*
+ * Requests that come in pieces, however small and however many at once, hold
+ * no worker and are answered when they are whole.
+ */
+static void
+test_slow_senders(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	char *value = long_text(100000), *body = NULL;
+	int fds[40];
+	size_t count = sizeof(fds) / sizeof(fds[0]), sent = 0;
+
+	assert_true(asprintf(&body, "{\"key\":\"k\",\"value\":\"%s\"}", value) >
+	            0);
+	put_request(&b, true, "POST", "/set", "", body);
+	for (size_t i = 0; i < count; i++)
+		fds[i] = client_connect(f);
+	/* Cut inside a record's head, variables, body, and everywhere. */
+	for (size_t step = 1; sent < b.len; step = step * 3 + 1) {
+		size_t n = step < b.len - sent ? step : b.len - sent;
+
+		for (size_t i = 0; i < count; i++)
+			client_send(fds[i], b.data + sent, n);
+		sent += n;
+		assert_serves(f);
+	}
+	for (size_t i = 0; i < count; i++) {
+		assert_true(client_answer(fds[i], &answer));
+		assert_int_equal(status_of(&answer), 200);
+		exchange(fds[i], true, "GET", "/get", "key=k", NULL, 200,
+		         value);
+		close(fds[i]);
+	}
+	buf_release(&answer);
+	buf_release(&b);
+	free(body);
+	free(value);
+}
+
+/* Peers that read large answers slowly hold no worker, and get them whole. */
+static void
+test_slow_readers(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	char *value = long_text(2u << 20), *body = NULL;
+	int fds[20], fd = client_connect(f);
+	size_t count = sizeof(fds) / sizeof(fds[0]);
+
+	assert_true(asprintf(&body, "{\"key\":\"k\",\"value\":\"%s\"}", value) >
+	            0);
+	exchange(fd, false, "POST", "/set", "", body, 200, "");
+	close(fd);
+	put_request(&b, true, "GET", "/get", "key=k", NULL);
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = client_connect(f);
+		client_send(fds[i], b.data, b.len);
+	}
+	for (int i = 0; i < 5; i++)
+		assert_serves(f);
+	for (size_t i = 0; i < count; i++) {
+		assert_true(client_answer(fds[i], &answer));
+		assert_string_equal(body_of(&answer), value);
+		exchange(fds[i], true, "GET", "/get", "key=none", NULL, 404,
+		         NULL);
+		close(fds[i]);
+	}
+	buf_release(&answer);
+	buf_release(&b);
+	free(body);
+	free(value);
 }
 
 /* A request that is cut short, at whatever byte, does nothing. */
@@ -602,19 +689,6 @@ test_garbage(void **state)
 		close(fd);
 	}
 	assert_serves(f);
-}
-
-/* Text of len bytes and every line of it different. */
-static char *
-long_text(size_t len)
-{
-	char *text = malloc(len + 1);
-
-	assert_non_null(text);
-	for (size_t i = 0; i < len; i++)
-		text[i] = (char)('a' + (i * 7 + i / 251) % 26);
-	text[len] = '\0';
-	return text;
 }
 
 /* A value of many slices comes back byte for byte. */
@@ -951,6 +1025,10 @@ main(void)
 		TEST(test_many_kept_connections),
 		TEST(test_silent_peers),
 		TEST(test_half_sent),
+		cmocka_unit_test_setup_teardown(test_slow_senders,
+		                                setup_patient, teardown),
+		cmocka_unit_test_setup_teardown(test_slow_readers,
+		                                setup_patient, teardown),
 		TEST(test_every_truncation),
 		TEST(test_wrong_length),
 		TEST(test_no_length),
