@@ -180,7 +180,7 @@ uncomment() {
 	# Writes of many processes are there, and do not pile up unmerged.
 	for i in $(seq 200); do
 		key=$((i * 37 % 100))
-		curl -sf "http://127.0.0.1:$(port_of cgi)/set" \
+		curl -sS --fail-with-body "http://127.0.0.1:$(port_of cgi)/set" \
 			-d "{\"key\":\"$key\",\"value\":$i}"
 	done
 	for i in $(seq 101 7 200); do
@@ -215,8 +215,12 @@ unserve() {
 		kill -TERM $pid
 	fi
 	wait $pid || status=$?
-	[ $status -eq 0 ] && released && ! pgrep -r D,R,S -a -g $pid ||
+	[ $status -eq 0 ] && released && within 5 no_group $pid ||
 		{ cat "$base/serve.log"; return 1; }
+}
+
+no_group() {
+	! pgrep -r D,R,S -a -g "$1"
 }
 
 serve_says() {

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: ISC
 """Debian's package index as the data of a store.
 
-    apt-cache dumpavail | realinput.py PORT load|read|delete|reread|clear [LIMIT]
+    apt-cache dumpavail | realinput.py PORT load|read|delete|reread|clear
 
 A stanza is a value, "package version architecture" its key. load sets all of
 them (again and again where the store does not answer, so that it may be
 killed meanwhile), read compares each one byte for byte, delete removes every
 third and compares what comes back, reread checks that those are gone and the
-others are not, clear deletes what is there. LIMIT: that many stanzas only. 4 processes with 8 connections
+others are not, clear deletes what is there. 4 processes with 8 connections
 each do it.
 """
 
@@ -25,7 +25,7 @@ THREADS = 8
 PATIENCE_S = 120
 
 
-def stanzas(limit):
+def stanzas():
     for text in sys.stdin.read().split("\n\n"):
         if not text.strip():
             continue
@@ -36,9 +36,6 @@ def stanzas(limit):
                 fields[name] = value
         yield ("%s %s %s" % (fields["Package"], fields["Version"],
                              fields["Architecture"]), text)
-        limit -= 1
-        if not limit:
-            return
 
 
 class Client(threading.Thread):
@@ -115,10 +112,10 @@ def work(port, what, entries, queue):
                sum(c.retries for c in clients)))
 
 
-def main(port, what, limit=0):
+def main(port, what):
     sys.stdin.reconfigure(encoding="utf-8")
     entries = [(i, key, value)
-               for i, (key, value) in enumerate(stanzas(int(limit)))]
+               for i, (key, value) in enumerate(stanzas())]
     began = time.monotonic()
     queue = multiprocessing.Queue()
     workers = [multiprocessing.Process(
