@@ -1,16 +1,18 @@
-/* SPDX-License-Identifier: ISC */
 /*
- * See memtable.h. The skip list's links are fat: beside the pointer to the
- * next node stands that node's key prefix. A search that has to go down a
- * level, which is most of its steps, then never touches the node it rejects.
+ * See memtable.h. The list is the truth, the tree is a hint.
  *
- * Why a reader may see a link half changed. The adder stores the pointer
- * first and the prefix after it; a reader loads the prefix first and the
- * pointer after it. Nodes are only ever inserted before their successor, so
- * the pointer that a reader gets is never behind the node whose prefix it
- * saw: if the key it looks for is behind that prefix, it is behind that node,
- * too. A reader that still sees the old prefix may pass over a new node; that
- * node's version is not published yet, so the reader need not see it.
+ * Every entry is a node of a linked list in store order; nodes are added and
+ * never removed. A B+-tree over the nodes finds where to begin in the list.
+ * Its pages change in place, under the eyes of readers who take no lock, so
+ * what a reader gets from them may be out of date or torn. It therefore asks
+ * the tree for one thing only, a node before the place it looks for; it
+ * compares that node itself, goes down again if it is not before, and else
+ * walks the list from there, over nodes that the tree did not know. (That a
+ * walk to the right mends a stale descent is the idea of Lehman and Yao,
+ * Efficient Locking for Concurrent Operations on B-Trees, 1981.)
+ *
+ * For the same reason a page that cannot be allocated is no error: its node
+ * is in the list, and merely takes some steps more to reach.
  */
 #include <assert.h>
 #include <stdatomic.h>
@@ -20,25 +22,30 @@
 
 #include "store/memtable.h"
 
-#define HEIGHT_MAX 12u
+#define FANOUT 64u              /* entries of a page */
+#define DEPTH_MOST 12u          /* far more than memory can hold */
 #define CHUNK_FIRST (64u << 10) /* bytes of the first arena chunk */
 #define CHUNK_MOST (1u << 20)   /* and of later ones, doubling up to this */
 
-struct node;
-
-struct link {
-	_Atomic uint64_t prefix;       /* key prefix of `node` */
-	_Atomic(struct node *) node;   /* the next one at this height, or NULL */
-};
-
 struct node {
+	_Atomic(struct node *) next; /* in store order, or NULL */
 	uint64_t version;
 	uint64_t expires;     /* epoch second; 0: never */
 	uint32_t key_len;     /* bytes */
 	uint32_t value_len;   /* bytes */
 	uint8_t kind;         /* enum entry_kind */
-	uint8_t height;       /* links that follow, 1 and up */
-	struct link links[];  /* then the key's bytes, then the value's */
+	unsigned char data[]; /* the key's bytes, then the value's */
+};
+
+/* Entries [0, count) are in store order of their nodes. */
+struct page {
+	struct page *allocated_next;       /* all pages of the memtable */
+	_Atomic unsigned count;
+	unsigned depth;                    /* 0: a leaf */
+	_Atomic uint64_t prefix[FANOUT];   /* key prefix of node[i] */
+	_Atomic(struct node *) node[FANOUT]; /* a leaf's entry; in an inner
+						page the first of child[i] */
+	_Atomic(struct page *) child[];    /* [FANOUT] in an inner page */
 };
 
 struct chunk {
@@ -52,14 +59,13 @@ struct memtable {
 	uint64_t segment;           /* of the WAL that holds the same */
 	struct chunk *chunks;       /* the arena, newest chunk first */
 	size_t chunk_used;          /* bytes of the newest one */
-	_Atomic size_t bytes;       /* of all chunks */
-	_Atomic size_t used;        /* bytes of nodes, for the size limit */
+	struct page *pages;         /* all, by allocated_next */
+	_Atomic(struct page *) root;
+	_Atomic size_t bytes;       /* of nodes and pages */
 	_Atomic uint64_t entries;
 	_Atomic uint64_t tombstones;
 	_Atomic uint64_t max_version;
-	_Atomic unsigned height;    /* of the tallest node */
-	uint64_t random;            /* state of the generator of heights */
-	struct link head[HEIGHT_MAX];
+	struct node head;           /* before every entry; no entry itself */
 };
 
 /* ---- nodes ---- */
@@ -82,35 +88,152 @@ key_prefix(struct slice key)
 	return p;
 }
 
-static inline const unsigned char *
-node_key_data(const struct node *n)
-{
-	return (const unsigned char *)(n->links + n->height);
-}
-
 static inline struct slice
 node_key(const struct node *n)
 {
-	return slice_make(node_key_data(n), n->key_len);
+	return slice_make(n->data, n->key_len);
 }
 
 static void
 node_entry(const struct node *n, struct entry *e)
 {
 	e->key = node_key(n);
-	e->value = slice_make(node_key_data(n) + n->key_len, n->value_len);
+	e->value = slice_make(n->data + n->key_len, n->value_len);
 	e->version = n->version;
 	e->expires = n->expires;
 	e->kind = (enum entry_kind)n->kind;
 }
 
 static size_t
-node_size(const struct entry *e, unsigned height)
+node_size(const struct entry *e)
 {
-	size_t size = sizeof(struct node) + height * sizeof(struct link) +
-		      e->key.len + e->value.len;
+	size_t size = sizeof(struct node) + e->key.len + e->value.len;
 
 	return (size + 7) & ~(size_t)7;
+}
+
+static inline struct node *
+node_next(const struct node *n)
+{
+	return atomic_load_explicit(&n->next, memory_order_acquire);
+}
+
+/* A place in store order, to be found. */
+struct target {
+	struct slice key;
+	uint64_t version;
+	uint64_t prefix; /* of key */
+};
+
+static inline struct target
+target_make(struct slice key, uint64_t version)
+{
+	struct target t = { key, version, key_prefix(key) };
+
+	return t;
+}
+
+static inline bool
+node_before(const struct node *n, const struct target *t)
+{
+	return entry_order(node_key(n), n->version, t->key, t->version) < 0;
+}
+
+/* ---- pages ---- */
+
+static inline struct node *
+page_node(const struct page *p, unsigned i)
+{
+	return atomic_load_explicit(&p->node[i], memory_order_acquire);
+}
+
+/* How many of the page's entries are before the target; the first `low` are. */
+static inline unsigned
+page_search(const struct page *p, unsigned low, const struct target *t)
+{
+	unsigned high = atomic_load_explicit(&p->count, memory_order_acquire);
+
+	while (low < high) {
+		unsigned mid = (low + high) / 2;
+		uint64_t prefix = atomic_load_explicit(&p->prefix[mid],
+						       memory_order_relaxed);
+
+		if (prefix < t->prefix ||
+		    (prefix == t->prefix && node_before(page_node(p, mid), t)))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static inline void
+page_prefetch(const struct page *p)
+{
+	for (unsigned i = 0; i < FANOUT; i += 8)
+		__builtin_prefetch(&p->prefix[i]);
+}
+
+/* Where an insertion came through: page and entry taken, by depth. */
+struct path {
+	struct page *page[DEPTH_MOST];
+	unsigned at[DEPTH_MOST];
+};
+
+/*
+ * A node before the target, near it: the head of the list if the tree knows
+ * none. path (may be NULL) is good for the adder only.
+ */
+static struct node *
+find_before(struct memtable *m, const struct target *t, struct path *path)
+{
+	struct node *n;
+	struct page *p;
+	unsigned at;
+
+again:
+	p = atomic_load_explicit(&m->root, memory_order_acquire);
+	if (!p)
+		return &m->head;
+	while (p->depth) {
+		/*
+		 * The first child takes all that is before the second,
+		 * whatever it began with when it was entered.
+		 */
+		at = page_search(p, 1, t) - 1;
+		if (path) {
+			path->page[p->depth] = p;
+			path->at[p->depth] = at;
+		}
+		p = atomic_load_explicit(&p->child[at], memory_order_acquire);
+		page_prefetch(p);
+	}
+	at = page_search(p, 0, t);
+	if (path) {
+		path->page[0] = p;
+		path->at[0] = at;
+	}
+	if (!at)
+		return &m->head;
+	n = page_node(p, at - 1);
+	if (at < FANOUT)
+		__builtin_prefetch(page_node(p, at)); /* is behind, as a rule */
+	if (!node_before(n, t))
+		goto again; /* a page changed while we looked */
+	return n;
+}
+
+/* The last node before the target, and the one behind it. */
+static struct node *
+find(struct memtable *m, const struct target *t, struct path *path,
+     struct node **behind)
+{
+	struct node *before = find_before(m, t, path), *n;
+
+	while ((n = node_next(before)) && node_before(n, t))
+		before = n;
+	*behind = n;
+	return before;
 }
 
 /* ---- life ---- */
@@ -123,11 +246,7 @@ memtable_new(uint64_t segment)
 	if (!m)
 		return NULL;
 	atomic_init(&m->refs, 1);
-	atomic_init(&m->height, 1);
 	m->segment = segment;
-	m->random = 0x9e3779b97f4a7c15u ^ segment;
-	for (unsigned i = 0; i < HEIGHT_MAX; i++)
-		atomic_init(&m->head[i].prefix, UINT64_MAX);
 	return m;
 }
 
@@ -142,6 +261,7 @@ void
 memtable_unref(struct memtable *m)
 {
 	struct chunk *c;
+	struct page *p;
 
 	if (!m || atomic_fetch_sub_explicit(&m->refs, 1,
 					    memory_order_acq_rel) != 1)
@@ -149,6 +269,10 @@ memtable_unref(struct memtable *m)
 	while ((c = m->chunks)) {
 		m->chunks = c->next;
 		free(c);
+	}
+	while ((p = m->pages)) {
+		m->pages = p->allocated_next;
+		free(p);
 	}
 	free(m);
 }
@@ -158,7 +282,7 @@ memtable_unref(struct memtable *m)
 size_t
 memtable_entry_bytes(const struct entry *e)
 {
-	return node_size(e, HEIGHT_MAX);
+	return node_size(e);
 }
 
 int
@@ -180,83 +304,116 @@ memtable_reserve(struct memtable *m, size_t bytes, struct err *err)
 	c->next = m->chunks;
 	m->chunks = c;
 	m->chunk_used = 0;
-	atomic_fetch_add_explicit(&m->bytes, size, memory_order_relaxed);
 	return 0;
 }
 
-/* One node in four is a link taller than the rest (xorshift64*). */
-static unsigned
-random_height(struct memtable *m)
+/* NULL when out of memory: then the tree knows less, and that is all. */
+static struct page *
+page_new(struct memtable *m, unsigned depth)
 {
-	uint64_t x = m->random;
-	unsigned height = 1;
+	size_t size = sizeof(struct page) +
+		      (depth ? FANOUT * sizeof(struct page *) : 0);
+	struct page *p = calloc(1, size);
 
-	x ^= x >> 12;
-	x ^= x << 25;
-	x ^= x >> 27;
-	m->random = x;
-	x *= 0x2545f4914f6cdd1du;
-	x >>= 32;
-	while (height < HEIGHT_MAX && !(x & 3)) {
-		x >>= 2;
-		height++;
-	}
-	return height;
+	if (!p)
+		return NULL;
+	p->depth = depth;
+	p->allocated_next = m->pages;
+	m->pages = p;
+	atomic_fetch_add_explicit(&m->bytes, size, memory_order_relaxed);
+	return p;
 }
 
-/* Is the node that the link leads to before (key, version) in store order? */
-static inline bool
-link_before(const struct link *l, uint64_t prefix, struct slice key,
-	    uint64_t version, struct node **to)
+static void
+page_set(struct page *p, unsigned i, uint64_t prefix, struct node *n,
+	 struct page *child)
 {
-	uint64_t p = atomic_load_explicit(&l->prefix, memory_order_acquire);
-	struct node *n;
+	atomic_store_explicit(&p->prefix[i], prefix, memory_order_relaxed);
+	atomic_store_explicit(&p->node[i], n, memory_order_release);
+	if (p->depth)
+		atomic_store_explicit(&p->child[i], child,
+				      memory_order_release);
+}
 
-	if (p > prefix)
-		return false;
-	n = atomic_load_explicit(&l->node, memory_order_acquire);
-	*to = n;
-	if (p < prefix)
-		return true;
-	return n && entry_order(node_key(n), n->version, key, version) < 0;
+static void
+page_copy(struct page *to, unsigned i, const struct page *from, unsigned j)
+{
+	page_set(to, i,
+		 atomic_load_explicit(&from->prefix[j], memory_order_relaxed),
+		 atomic_load_explicit(&from->node[j], memory_order_relaxed),
+		 from->depth ? atomic_load_explicit(&from->child[j],
+						    memory_order_relaxed)
+			     : NULL);
+}
+
+/* There is room. Every entry that a reader may look at is a whole one. */
+static void
+page_insert(struct page *p, unsigned at, uint64_t prefix, struct node *n,
+	    struct page *child)
+{
+	unsigned count = atomic_load_explicit(&p->count, memory_order_relaxed);
+
+	for (unsigned i = count; i > at; i--)
+		page_copy(p, i, p, i - 1);
+	page_set(p, at, prefix, n, child);
+	atomic_store_explicit(&p->count, count + 1, memory_order_release);
 }
 
 /*
- * The links of the last node before (key, version) at the lowest height, and
- * in path (when not NULL) the ones that an insertion there has to change.
+ * Enters n, or a child that begins with n, into the page at `depth` of the
+ * path. A full page is halved; where keys come in order, it is left full.
  */
-static struct link *
-find(struct memtable *m, struct slice key, uint64_t version,
-     struct link **path, struct node **last)
+static void
+tree_insert(struct memtable *m, struct path *path, unsigned depth,
+	    unsigned at, uint64_t prefix, struct node *n, struct page *child)
 {
-	uint64_t prefix = key_prefix(key);
-	unsigned h = atomic_load_explicit(&m->height, memory_order_relaxed);
-	struct link *links = m->head;
-	struct node *before = NULL, *n;
+	struct page *p = path->page[depth], *right, *root;
+	unsigned keep = at == FANOUT ? FANOUT : FANOUT / 2;
 
-	while (h--) {
-		while (link_before(&links[h], prefix, key, version, &n)) {
-			before = n;
-			links = n->links;
-		}
-		if (path)
-			path[h] = &links[h];
+	if (atomic_load_explicit(&p->count, memory_order_relaxed) < FANOUT) {
+		page_insert(p, at, prefix, n, child);
+		return;
 	}
-	if (last)
-		*last = before;
-	return links;
+	root = atomic_load_explicit(&m->root, memory_order_relaxed);
+	if (p == root) {
+		if (depth + 1 == DEPTH_MOST)
+			return;
+		root = page_new(m, depth + 1);
+		if (!root)
+			return;
+		page_insert(root, 0,
+			    atomic_load_explicit(&p->prefix[0],
+						 memory_order_relaxed),
+			    page_node(p, 0), p);
+		path->page[depth + 1] = root;
+		path->at[depth + 1] = 0;
+		atomic_store_explicit(&m->root, root, memory_order_release);
+	}
+	right = page_new(m, depth);
+	if (!right)
+		return;
+	for (unsigned i = keep; i < FANOUT; i++)
+		page_copy(right, i - keep, p, i);
+	atomic_store_explicit(&right->count, FANOUT - keep,
+			      memory_order_relaxed);
+	if (at >= keep)
+		page_insert(right, at - keep, prefix, n, child);
+	tree_insert(m, path, depth + 1, path->at[depth + 1] + 1,
+		    atomic_load_explicit(&right->prefix[0],
+					 memory_order_relaxed),
+		    page_node(right, 0), right);
+	atomic_store_explicit(&p->count, keep, memory_order_release);
+	if (at < keep)
+		page_insert(p, at, prefix, n, child);
 }
 
 void
 memtable_add(struct memtable *m, const struct entry *e)
 {
-	struct link *path[HEIGHT_MAX];
-	unsigned height = random_height(m);
-	unsigned old = atomic_load_explicit(&m->height, memory_order_relaxed);
-	size_t size = node_size(e, height);
-	uint64_t prefix = key_prefix(e->key);
-	unsigned char *bytes;
-	struct node *n;
+	struct target t = target_make(e->key, e->version);
+	size_t size = node_size(e);
+	struct path path;
+	struct node *n, *before, *behind;
 
 	assert(m->chunks && m->chunks->size - m->chunk_used >= size);
 	n = (struct node *)(void *)(m->chunks->data + m->chunk_used);
@@ -267,33 +424,27 @@ memtable_add(struct memtable *m, const struct entry *e)
 	n->key_len = (uint32_t)e->key.len;
 	n->value_len = (uint32_t)e->value.len;
 	n->kind = (uint8_t)e->kind;
-	n->height = (uint8_t)height;
-	bytes = (unsigned char *)(n->links + height);
-	memcpy(bytes, e->key.data, e->key.len);
+	memcpy(n->data, e->key.data, e->key.len);
 	if (e->value.len)
-		memcpy(bytes + e->key.len, e->value.data, e->value.len);
+		memcpy(n->data + e->key.len, e->value.data, e->value.len);
 
-	find(m, e->key, e->version, path, NULL);
-	for (unsigned h = old; h < height; h++)
-		path[h] = &m->head[h];
-	for (unsigned h = 0; h < height; h++) {
-		struct node *next = atomic_load_explicit(&path[h]->node,
-							 memory_order_relaxed);
-		uint64_t p = atomic_load_explicit(&path[h]->prefix,
-						  memory_order_relaxed);
+	before = find(m, &t, &path, &behind);
+	atomic_init(&n->next, behind);
+	atomic_store_explicit(&before->next, n, memory_order_release);
 
-		atomic_init(&n->links[h].node, next);
-		atomic_init(&n->links[h].prefix, p);
+	if (atomic_load_explicit(&m->root, memory_order_relaxed)) {
+		tree_insert(m, &path, 0, path.at[0], t.prefix, n, NULL);
+	} else {
+		struct page *root = page_new(m, 0);
+
+		if (root) {
+			page_insert(root, 0, t.prefix, n, NULL);
+			atomic_store_explicit(&m->root, root,
+					      memory_order_release);
+		}
 	}
-	for (unsigned h = 0; h < height; h++) {
-		atomic_store_explicit(&path[h]->node, n, memory_order_release);
-		atomic_store_explicit(&path[h]->prefix, prefix,
-				      memory_order_release);
-	}
-	if (height > old)
-		atomic_store_explicit(&m->height, height, memory_order_release);
 
-	atomic_fetch_add_explicit(&m->used, size, memory_order_relaxed);
+	atomic_fetch_add_explicit(&m->bytes, size, memory_order_relaxed);
 	atomic_fetch_add_explicit(&m->entries, 1, memory_order_relaxed);
 	if (e->kind == ENTRY_TOMBSTONE)
 		atomic_fetch_add_explicit(&m->tombstones, 1,
@@ -306,31 +457,14 @@ memtable_add(struct memtable *m, const struct entry *e)
 
 /* ---- reading ---- */
 
-/*
- * The first node at or behind (key, version). find may have stopped at a link
- * that has changed since: step over what was inserted there meanwhile.
- */
-static struct node *
-find_at(struct memtable *m, struct slice key, uint64_t version)
-{
-	struct link *links = find(m, key, version, NULL, NULL);
-	struct node *n;
-
-	for (;;) {
-		n = atomic_load_explicit(&links[0].node, memory_order_acquire);
-		if (!n ||
-		    entry_order(node_key(n), n->version, key, version) >= 0)
-			return n;
-		links = n->links;
-	}
-}
-
 int
 memtable_get(struct memtable *m, struct slice key, uint64_t version,
 	     struct entry *e)
 {
-	struct node *n = find_at(m, key, version);
+	struct target t = target_make(key, version);
+	struct node *n;
 
+	find(m, &t, NULL, &n);
 	if (!n || !slice_equal(node_key(n), key))
 		return LSMKV_NOTFOUND;
 	node_entry(n, e);
@@ -358,9 +492,12 @@ mem_seek(struct iter *base, struct slice key, uint64_t version,
 	 struct err *err)
 {
 	struct memtable_iter *it = (struct memtable_iter *)base;
+	struct target t = target_make(key, version);
+	struct node *n;
 
 	(void)err;
-	return stand_on(it, find_at(it->memtable, key, version));
+	find(it->memtable, &t, NULL, &n);
+	return stand_on(it, n);
 }
 
 static int
@@ -368,11 +505,11 @@ mem_seek_before(struct iter *base, struct slice key, uint64_t version,
 		struct err *err)
 {
 	struct memtable_iter *it = (struct memtable_iter *)base;
-	struct node *before;
+	struct target t = target_make(key, version);
+	struct node *behind, *n = find(it->memtable, &t, NULL, &behind);
 
 	(void)err;
-	find(it->memtable, key, version, NULL, &before);
-	return stand_on(it, before);
+	return stand_on(it, n == &it->memtable->head ? NULL : n);
 }
 
 static int
@@ -381,28 +518,30 @@ mem_first(struct iter *base, struct err *err)
 	struct memtable_iter *it = (struct memtable_iter *)base;
 
 	(void)err;
-	return stand_on(it, atomic_load_explicit(&it->memtable->head[0].node,
-						 memory_order_acquire));
+	return stand_on(it, node_next(&it->memtable->head));
 }
 
 static int
 mem_last(struct iter *base, struct err *err)
 {
 	struct memtable_iter *it = (struct memtable_iter *)base;
-	struct link *links = it->memtable->head;
-	unsigned h = atomic_load_explicit(&it->memtable->height,
-					  memory_order_relaxed);
-	struct node *last = NULL, *n;
+	struct node *last = &it->memtable->head, *n;
+	struct page *p = atomic_load_explicit(&it->memtable->root,
+					      memory_order_acquire);
 
 	(void)err;
-	while (h--) {
-		while ((n = atomic_load_explicit(&links[h].node,
-						 memory_order_acquire))) {
-			last = n;
-			links = n->links;
-		}
+	while (p) {
+		unsigned count = atomic_load_explicit(&p->count,
+						      memory_order_acquire);
+
+		last = page_node(p, count - 1);
+		p = p->depth ? atomic_load_explicit(&p->child[count - 1],
+						    memory_order_acquire)
+			     : NULL;
 	}
-	return stand_on(it, last);
+	while ((n = node_next(last)))
+		last = n;
+	return stand_on(it, last == &it->memtable->head ? NULL : last);
 }
 
 static int
@@ -411,8 +550,7 @@ mem_next(struct iter *base, struct err *err)
 	struct memtable_iter *it = (struct memtable_iter *)base;
 
 	(void)err;
-	return stand_on(it, atomic_load_explicit(&it->node->links[0].node,
-						 memory_order_acquire));
+	return stand_on(it, node_next(it->node));
 }
 
 static int
@@ -468,7 +606,7 @@ memtable_segment(const struct memtable *m)
 size_t
 memtable_bytes(const struct memtable *m)
 {
-	return atomic_load_explicit(&m->used, memory_order_relaxed);
+	return atomic_load_explicit(&m->bytes, memory_order_relaxed);
 }
 
 uint64_t

@@ -2,11 +2,12 @@
 /*
  * The memtable: the newest entries, sorted, in memory.
  *
- * A skip list (Pugh, 1990) in an arena. One thread adds at a time (the leader
- * of the commit); any number read meanwhile without a lock: a node is linked
- * with release stores once it is whole, and nothing is ever unlinked. Each
- * node carries the first eight bytes of its key as a number beside its links,
- * so that most comparisons on the way down touch one cache line.
+ * A linked list in an arena, with a B+-tree over it that says where in the
+ * list to begin. One thread adds at a time (the leader of the commit); any
+ * number read meanwhile without a lock: a node is linked with a release store
+ * once it is whole, and nothing is ever unlinked. The tree's pages hold the
+ * first eight bytes of each key as a number, so that most comparisons on the
+ * way down touch nothing else.
  */
 #ifndef LSMKV_STORE_MEMTABLE_H
 #define LSMKV_STORE_MEMTABLE_H
@@ -43,7 +44,7 @@ int memtable_get(struct memtable *m, struct slice key, uint64_t version,
 int memtable_iter_new(struct iter **out, struct memtable *m, struct err *err);
 
 uint64_t memtable_segment(const struct memtable *m);
-size_t memtable_bytes(const struct memtable *m);     /* of memory */
+size_t memtable_bytes(const struct memtable *m);     /* of memory in use */
 uint64_t memtable_entries(const struct memtable *m);
 uint64_t memtable_tombstones(const struct memtable *m);
 uint64_t memtable_max_version(const struct memtable *m); /* 0: empty */

@@ -174,6 +174,62 @@ keeps_everything(void **state)
 	memtable_unref(m);
 }
 
+/*
+ * In whatever order keys come, each is found again, and both walks see them
+ * in order. (Were the tree misled by an order, this would never end.)
+ */
+static void
+orders_of_adding(void **state)
+{
+	enum { N = 200000 };
+
+	(void)state;
+	for (int order = 0; order < 4; order++) {
+		struct memtable *m = memtable_new(1);
+		struct entry e = { .kind = ENTRY_TEXT };
+		struct iter *it;
+		char key[16], want[16];
+		int i;
+
+		for (i = 0; i < N; i++) {
+			uint64_t k = (uint64_t)i;
+
+			if (order == 1)
+				k = (uint64_t)(N - 1 - i);
+			else if (order == 2) /* from both ends inwards */
+				k = (uint64_t)(i % 2 ? N - 1 - i / 2 : i / 2);
+			else if (order == 3) /* 7919 and N have no divisor */
+				k = (uint64_t)i * 7919 % N;
+			snprintf(key, sizeof(key), "k%08u", (unsigned)k);
+			e.key = slice_str(key);
+			e.version = (uint64_t)i + 1;
+			add(m, &e);
+		}
+		assert_int_equal(memtable_iter_new(&it, m, NULL), 0);
+		iter_first(it, NULL);
+		for (i = 0; i < N; i++, iter_next(it, NULL)) {
+			snprintf(want, sizeof(want), "k%08u", (unsigned)i);
+			assert_true(it->valid &&
+				    slice_equal(it->entry.key,
+						slice_str(want)));
+			assert_int_equal(memtable_get(m, slice_str(want),
+						      VERSION_MAX, &e),
+					 0);
+		}
+		assert_false(it->valid);
+		iter_last(it, NULL);
+		for (i = N; i-- > 0; iter_prev(it, NULL)) {
+			snprintf(want, sizeof(want), "k%08u", (unsigned)i);
+			assert_true(it->valid &&
+				    slice_equal(it->entry.key,
+						slice_str(want)));
+		}
+		assert_false(it->valid);
+		iter_close(it);
+		memtable_unref(m);
+	}
+}
+
 #define ADDED 20000u
 
 struct shared {
@@ -249,6 +305,7 @@ main(void)
 		cmocka_unit_test(order_of_close_keys),
 		cmocka_unit_test(seeks),
 		cmocka_unit_test(keeps_everything),
+		cmocka_unit_test(orders_of_adding),
 		cmocka_unit_test(readers_beside_the_adder),
 	};
 
