@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "lib/sst_make.h"
@@ -847,6 +848,99 @@ test_options(void **state)
 	compactor_stop(NULL);
 }
 
+/* ---- the real helper, without a compactor ---- */
+
+/* Runs it with these bytes as its input, then the end; its answers. */
+static int
+run_helper(struct slice input, struct buf *answers)
+{
+	char *argv[] = { getenv("LSMKV_HELPER"), NULL };
+	struct child child = CHILD_INIT;
+	int rc;
+
+	assert_int_equal(child_start(&child, argv, -1, NULL), 0);
+	/* one that has heard enough may hang up */
+	(void)child_send(&child, input, true, WAIT_MS, NULL);
+	do
+		rc = child_receive(&child, answers, WAIT_MS, NULL);
+	while (!rc);
+	assert_int_equal(rc, LSMKV_END);
+	return child_finish(&child, WAIT_MS, NULL);
+}
+
+/*
+ * The end of its input means that its parent is gone: it stops in the middle
+ * of a job, and removes what it has made.
+ */
+static void
+test_orphan(void **state)
+{
+	enum { ENTRIES = 20000 };
+	struct fixture *f = *state;
+	struct array_entry *e = calloc(ENTRIES, sizeof(*e));
+	struct job job = JOB_INIT;
+	struct buf frame = BUF_INIT, answers = BUF_INIT;
+	enum job_kind kind = JOB_START;
+	struct slice payload;
+	size_t at = 0;
+
+	assert_non_null(e);
+	for (unsigned i = 0; i < ENTRIES; i++) {
+		snprintf(e[i].key, sizeof(e[i].key), "key%06u", i);
+		e[i].version = i + 1;
+	}
+	job.inputs = calloc(1, sizeof(*job.inputs));
+	assert_non_null(job.inputs);
+	job.input_count = 1;
+	sst_make(f->dir, 1, e, ENTRIES, &job.inputs[0].info);
+	assert_int_equal(buf_set(&job.dir, slice_str(f->path), NULL), 0);
+	job.output_level = 1;
+	job.first_output = 2;
+	job.output_count = 1000;
+	job.file_bytes = 100;
+	job.sst = sst_make_options;
+	assert_int_equal(job_encode(&job, &frame, NULL), 0);
+	assert_int_equal(run_helper(buf_slice(&frame), &answers), LSMKV_ECHILD);
+	do
+		assert_int_equal(job_frame(buf_slice(&answers), &at, &kind,
+		                           &payload, NULL),
+		                 0);
+	while (kind == JOB_PROGRESS);
+	assert_int_equal(kind, JOB_FAILURE);
+	assert_int_equal(job_failure_decode(payload, NULL), LSMKV_ESHUTDOWN);
+	assert_int_equal(tmpdir_count(f->path), 1);
+	job_release(&job);
+	buf_release(&frame);
+	buf_release(&answers);
+	free(e);
+}
+
+/* What is no job is answered with a failure, not with a crash. */
+static void
+test_no_job(void **state)
+{
+	static const char *const inputs[] = { "", "LK", "LKVJ",
+		                              "GET / HTTP/1.1", "LKVJ\1" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++) {
+		struct buf answers = BUF_INIT;
+		enum job_kind kind = JOB_START;
+		struct slice payload;
+		size_t at = 0;
+
+		assert_int_equal(run_helper(slice_str(inputs[i]), &answers),
+		                 LSMKV_ECHILD);
+		assert_int_equal(job_frame(buf_slice(&answers), &at, &kind,
+		                           &payload, NULL),
+		                 0);
+		assert_int_equal(kind, JOB_FAILURE);
+		assert_int_equal(job_failure_decode(payload, NULL),
+		                 LSMKV_ECORRUPT);
+		buf_release(&answers);
+	}
+}
+
 /* ---- playing a helper ---- */
 
 static void
@@ -1009,6 +1103,8 @@ main(int argc, char **argv)
 		TEST(test_install_unknown),
 		TEST(test_store_failed),
 		TEST(test_options),
+		TEST(test_orphan),
+		TEST(test_no_job),
 	};
 	ssize_t n;
 
