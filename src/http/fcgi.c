@@ -4,8 +4,7 @@
  *
  * What is done around libfcgi 2.4.2, and why:
  *
- * accept    Ours: its own sets neither CLOEXEC nor a read timeout, waits two
- *           seconds for a silent peer, and gives up on EMFILE.
+ * accept    Ours, in the lobby.
  * read      Its own, but only once all of the request is there: it would wait
  *           for the rest, and so would a worker for every slow client that a
  *           web server lets through. What comes in pieces is gathered in a
@@ -15,20 +14,9 @@
  *           peer as fast as that reads.
  * close     Ours: its own waits up to two seconds for the peer to close
  *           first. `detached` makes even its own error paths close at once.
- * shutdown  An eventfd in the epoll set wakes every worker. The listening
- *           socket is left as it is: systemd goes on using it.
- *
- * The epoll set has three kinds of members: the listening socket (one shot:
- * armed again by the worker that has accepted, so that a connection wakes
- * one worker), waiting connections (one shot: armed while nobody serves
- * them), and the eventfd (level: once written, it wakes everyone for good).
  */
-#include <assert.h>
 #include <errno.h>
 #include <fcgiapp.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -36,54 +24,23 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "http/fcgi.h"
-#include "http/record.h"
-#include "http/spool.h"
+#include "http/lobby.h"
 
 #define ROLE_RESPONDER 1
 #define NS_PER_MS 1000000ull
 #define MOMENT_MS 2       /* what comes or goes so soon is waited for */
-#define SWEEP_MS 250      /* between looks for silent peers */
 #define STOP_GRACE_MS 500 /* for answers that are under way */
 #define DISCARD_MS 2000   /* for a body that nobody wants */
-#define PAUSE_US 20000    /* when there are no descriptors */
-#define PAUSE_LOG_NS (10000 * NS_PER_MS)
 #define MEMORY_KEPT_MAX (256u << 10) /* of a buffer, between requests */
 #define SLICE_MAX (1u << 20)         /* bytes of one call into libfcgi */
 #define PIECE_MAX (16u << 10)        /* bytes of one look at a request */
 #define LARGE_ANSWER (64u << 10)     /* less fits into the socket's buffer */
 #define HEAD_ROOM (1u << 20)         /* for variables and record heads */
-#define SPOOLS_MAX (512u << 20)      /* bytes of slow peers' in memory */
-
-/* What a connection that nobody serves waits for. */
-enum waiting_for {
-	WAITS_FOR_REQUEST, /* the next one; the spool is closed */
-	WAITS_FOR_REST,    /* of the request; what has come is in the spool */
-	WAITS_FOR_ROOM,    /* for the rest of the answer, in the spool */
-};
-
-/* A connection to the web server. */
-struct connection {
-	int fd;              /* -1 once libfcgi has closed it */
-	bool in_epoll;       /* is it in the set, armed or not? */
-	bool keep;           /* open, behind this answer */
-	bool head_looked_at; /* of what is in the spool */
-	enum waiting_for waits_for;
-	struct spool spool;
-	struct record_scan scan;           /* of what is in the spool */
-	uint64_t moved_ns;                 /* when the last byte of it came or
-	                                      went */
-	LIST_ENTRY(connection) in_waiting; /* of fcgi.waiting */
-};
 
 struct worker {
 	struct fcgi *fcgi;
@@ -100,84 +57,12 @@ struct worker {
 struct fcgi {
 	struct api *api; /* borrowed */
 	struct fcgi_options options;
-	bool is_tcp; /* the listening socket is one */
-	int epoll_fd;
-	int stop_fd; /* eventfd, readable once stopping */
+	struct lobby *lobby;
 	atomic_bool stopping;
-	_Atomic unsigned running;        /* workers that have not ended */
-	_Atomic uint64_t quiet_until_ns; /* next "no descriptors" line */
-	pthread_mutex_t lock;            /* of waiting; workers hand
-	                                    connections over under it */
-	LIST_HEAD(, connection) waiting; /* those that nobody serves */
-	_Atomic unsigned unfinished;     /* of waiting: those that wait for a
-	                                    rest, or for room */
-	_Atomic uint64_t spooled_bytes;  /* in all their spools */
-	_Atomic uint64_t sweep_ns;       /* when to look for silent peers */
-	unsigned count;                  /* of workers that were started */
-	struct worker *workers;          /* options.threads of them */
+	_Atomic unsigned running; /* workers that have not ended */
+	unsigned count;           /* of workers that were started */
+	struct worker *workers;   /* options.threads of them */
 };
-
-/* Forgets what is in c's spool. */
-static void
-connection_unspool(struct fcgi *f, struct connection *c)
-{
-	atomic_fetch_sub(&f->spooled_bytes, c->spool.len);
-	spool_close(&c->spool);
-}
-
-static void
-connection_close(struct fcgi *f, struct connection *c)
-{
-	connection_unspool(f, c);
-	if (c->fd >= 0)
-		close(c->fd);
-	free(c);
-}
-
-/* Leaves c in the epoll set until what it waits for is there. */
-static void
-connection_park(struct fcgi *f, struct connection *c)
-{
-	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-		.data.ptr = c,
-	};
-	int op = c->in_epoll ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-	bool failed, unfinished = c->waits_for != WAITS_FOR_REQUEST;
-
-	if (c->waits_for == WAITS_FOR_ROOM)
-		event.events = EPOLLOUT | EPOLLONESHOT;
-	/* Whoever is woken for it waits for the lock: it is not ours then. */
-	pthread_mutex_lock(&f->lock);
-	c->in_epoll = true;
-	LIST_INSERT_HEAD(&f->waiting, c, in_waiting);
-	f->unfinished += unfinished;
-	failed = epoll_ctl(f->epoll_fd, op, c->fd, &event) != 0;
-	if (failed) {
-		LIST_REMOVE(c, in_waiting);
-		f->unfinished -= unfinished;
-	}
-	pthread_mutex_unlock(&f->lock);
-	if (failed)
-		connection_close(f, c);
-}
-
-/* Makes c, which epoll has told of, this worker's. */
-static void
-connection_take(struct fcgi *f, struct connection *c)
-{
-	pthread_mutex_lock(&f->lock);
-	LIST_REMOVE(c, in_waiting);
-	f->unfinished -= c->waits_for != WAITS_FOR_REQUEST;
-	pthread_mutex_unlock(&f->lock);
-}
-
-/* May more peers be waited for in spools, instead of by workers? */
-static bool
-spools_have_room(struct fcgi *f)
-{
-	return atomic_load(&f->spooled_bytes) < SPOOLS_MAX;
-}
 
 /* Is fd ready for events (of poll), or will it be in timeout_ms? */
 static bool
@@ -186,65 +71,6 @@ is_ready(int fd, short events, int timeout_ms)
 	struct pollfd p = { .fd = fd, .events = events };
 
 	return poll(&p, 1, timeout_ms) > 0;
-}
-
-/* Arms the listening socket for the next worker. */
-static void
-listen_again(struct fcgi *f)
-{
-	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLONESHOT,
-		.data.ptr = f,
-	};
-	int rc = epoll_ctl(f->epoll_fd, EPOLL_CTL_MOD, f->options.listen_fd,
-	                   &event);
-
-	assert(!rc); /* it is in the set, and MOD allocates nothing */
-}
-
-/* Takes a new connection; NULL if there is none after all. */
-static struct connection *
-accept_connection(struct fcgi *f)
-{
-	struct timeval timeout = {
-		.tv_sec = f->options.timeout_ms / 1000,
-		.tv_usec = (suseconds_t)(f->options.timeout_ms % 1000) * 1000,
-	};
-	struct connection *c = NULL;
-	int fd, on = 1;
-
-	fd = accept4(f->options.listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd < 0) {
-		uint64_t now = clock_mono_ns();
-		int error = errno;
-
-		if (error == EMFILE || error == ENFILE || error == ENOMEM ||
-		    error == ENOBUFS) {
-			/* Those that are busy now will give theirs back. */
-			if (now >= atomic_load(&f->quiet_until_ns)) {
-				atomic_store(&f->quiet_until_ns,
-				             now + PAUSE_LOG_NS);
-				log_warn("accept: %s; new connections wait",
-				         strerror(error));
-			}
-			clock_sleep_us(PAUSE_US);
-		}
-		listen_again(f);
-		return NULL;
-	}
-	listen_again(f);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	if (f->is_tcp)
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	c = calloc(1, sizeof(*c));
-	if (!c) {
-		close(fd);
-		return NULL;
-	}
-	c->fd = fd;
-	c->spool = (struct spool)SPOOL_INIT;
-	return c;
 }
 
 /*
@@ -380,7 +206,7 @@ gather_rest(struct worker *w, struct connection *c)
 		ssize_t n = recv(c->fd, w->piece, PIECE_MAX, MSG_DONTWAIT);
 
 		if (n < 0 && errno == EAGAIN) {
-			bool park = spools_have_room(f);
+			bool park = lobby_has_room(f->lobby);
 			unsigned ms = park ? MOMENT_MS : f->options.timeout_ms;
 
 			if (is_ready(c->fd, POLLIN, (int)ms))
@@ -390,8 +216,7 @@ gather_rest(struct worker *w, struct connection *c)
 		if (n <= 0 || c->spool.len > max ||
 		    !spool_write(&c->spool, slice_make(w->piece, (size_t)n)))
 			return GATHERED_NONE;
-		atomic_fetch_add(&f->spooled_bytes, (uint64_t)n);
-		c->moved_ns = clock_mono_ns();
+		lobby_spooled(f->lobby, c, (uint64_t)n);
 		if (record_scan(&c->scan, slice_make(w->piece, (size_t)n)))
 			return GATHERED_ALL;
 		if (c->scan.head_whole && !c->head_looked_at) {
@@ -480,13 +305,13 @@ finish(struct worker *w, struct connection *c)
 {
 	struct fcgi *f = w->fcgi;
 
-	connection_unspool(f, c);
+	lobby_unspool(f->lobby, c);
 	c->waits_for = WAITS_FOR_REQUEST;
 	worker_set(w, -1, false);
 	if (c->fd >= 0 && c->keep && !atomic_load(&f->stopping))
-		connection_park(f, c);
+		lobby_return(f->lobby, c);
 	else
-		connection_close(f, c);
+		lobby_dismiss(f->lobby, c);
 }
 
 /* Sends what is left of an answer. */
@@ -510,7 +335,7 @@ send_rest(struct worker *w, struct connection *c)
 		    atomic_load(&f->stopping))
 			continue;
 		worker_set(w, -1, false);
-		connection_park(f, c);
+		lobby_return(f->lobby, c);
 		return;
 	}
 	c->keep = c->keep && state == SPOOL_DONE;
@@ -550,10 +375,10 @@ serve(struct worker *w, struct connection *c)
 		return;
 	}
 	/* The request has been read: what follows is for its peer. */
-	connection_unspool(f, c);
+	lobby_unspool(f->lobby, c);
 	q.ipcFd = c->fd;
 	if (response_payload(&w->response).len > LARGE_ANSWER &&
-	    spools_have_room(f) && spool_open(&out))
+	    lobby_has_room(f->lobby) && spool_open(&out))
 		q.ipcFd = out.fd;
 	c->keep = q.keepConnection && !discarding;
 	q.keepConnection = 1; /* closing is ours */
@@ -568,11 +393,10 @@ serve(struct worker *w, struct connection *c)
 		finish(w, c);
 	} else if (out.fd >= 0) {
 		out.len = response_payload(&w->response).len;
-		atomic_fetch_add(&f->spooled_bytes, out.len);
 		spool_rewind(&out);
 		c->spool = out;
 		c->waits_for = WAITS_FOR_ROOM;
-		c->moved_ns = clock_mono_ns();
+		lobby_spooled(f->lobby, c, c->spool.len);
 		send_rest(w, c);
 	} else {
 		if (discarding) {
@@ -597,32 +421,13 @@ attend(struct worker *w, struct connection *c)
 		break;
 	case GATHERED_SOME:
 		worker_set(w, -1, false);
-		connection_park(w->fcgi, c);
+		lobby_return(w->fcgi->lobby, c);
 		break;
 	case GATHERED_NONE:
 		worker_set(w, -1, false);
-		connection_close(w->fcgi, c);
+		lobby_dismiss(w->fcgi->lobby, c);
 		break;
 	}
-}
-
-/* Hangs up on peers that have been silent in mid-request for too long. */
-static void
-sweep(struct fcgi *f)
-{
-	uint64_t now = clock_mono_ns(), due = atomic_load(&f->sweep_ns);
-	struct connection *c;
-
-	if (now < due ||
-	    !atomic_compare_exchange_strong(&f->sweep_ns, &due,
-	                                    now + SWEEP_MS * NS_PER_MS))
-		return;
-	pthread_mutex_lock(&f->lock);
-	LIST_FOREACH(c, &f->waiting, in_waiting)
-	if (c->waits_for != WAITS_FOR_REQUEST &&
-	    now - c->moved_ns > f->options.timeout_ms * NS_PER_MS)
-		shutdown(c->fd, SHUT_RDWR); /* epoll tells of it */
-	pthread_mutex_unlock(&f->lock);
 }
 
 /* Gives back what a large request took. */
@@ -642,25 +447,10 @@ worker_run(void *arg)
 	struct fcgi *f = w->fcgi;
 
 	while (!atomic_load(&f->stopping)) {
-		bool unfinished = atomic_load(&f->unfinished) > 0;
-		struct epoll_event event;
-		struct connection *c;
-		int n;
+		struct connection *c = lobby_next(f->lobby);
 
-		n = epoll_wait(f->epoll_fd, &event, 1,
-		               unfinished ? SWEEP_MS : -1);
-		if (unfinished)
-			sweep(f);
-		if (n != 1 || event.data.ptr == NULL)
+		if (!c)
 			continue;
-		if (event.data.ptr == f) {
-			c = accept_connection(f);
-			if (!c)
-				continue;
-		} else {
-			c = event.data.ptr;
-			connection_take(f, c);
-		}
 		attend(w, c);
 		worker_trim(w);
 	}
@@ -682,26 +472,9 @@ cut_off(struct fcgi *f, bool everyone)
 	}
 }
 
-/* Goes on with answers that no worker sends now; true if any is left. */
-static bool
-send_all(struct fcgi *f)
-{
-	struct connection *c;
-	bool left = false;
-
-	pthread_mutex_lock(&f->lock);
-	LIST_FOREACH(c, &f->waiting, in_waiting)
-	if (c->waits_for == WAITS_FOR_ROOM &&
-	    spool_send(&c->spool, c->fd) == SPOOL_WAITS)
-		left = true;
-	pthread_mutex_unlock(&f->lock);
-	return left;
-}
-
 void
 fcgi_stop(struct fcgi *f)
 {
-	struct connection *c;
 	uint64_t end = clock_mono_ns() + STOP_GRACE_MS * NS_PER_MS;
 
 	if (!f)
@@ -711,11 +484,11 @@ fcgi_stop(struct fcgi *f)
 	 * (worker_set), whoever began before is found by cut_off.
 	 */
 	atomic_store(&f->stopping, true);
-	if (f->stop_fd >= 0)
-		eventfd_write(f->stop_fd, 1);
+	if (f->lobby)
+		lobby_stop(f->lobby);
 	cut_off(f, false);
 	for (;;) {
-		bool left = send_all(f);
+		bool left = f->lobby && lobby_send(f->lobby);
 
 		if ((!atomic_load(&f->running) && !left) ||
 		    clock_mono_ns() >= end)
@@ -732,49 +505,9 @@ fcgi_stop(struct fcgi *f)
 		response_release(&w->response);
 		buf_release(&w->head);
 	}
-	while ((c = LIST_FIRST(&f->waiting)) != NULL) {
-		LIST_REMOVE(c, in_waiting);
-		connection_close(f, c);
-	}
-	if (f->stop_fd >= 0)
-		close(f->stop_fd);
-	if (f->epoll_fd >= 0)
-		close(f->epoll_fd);
-	pthread_mutex_destroy(&f->lock);
+	lobby_close(f->lobby);
 	free(f->workers);
 	free(f);
-}
-
-/* Makes the epoll set with the listening socket and the eventfd in it. */
-static int
-open_epoll(struct fcgi *f, struct err *err)
-{
-	struct epoll_event listening = {
-		.events = EPOLLIN | EPOLLONESHOT,
-		.data.ptr = f,
-	};
-	struct epoll_event stop = { .events = EPOLLIN, .data.ptr = NULL };
-	struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
-	socklen_t len = sizeof(address);
-	int flags;
-
-	f->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	f->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	/*
-	 * Between "readable" and accept another process that has the socket
-	 * may take the connection: no worker must hang there.
-	 */
-	flags = fcntl(f->options.listen_fd, F_GETFL);
-	if (f->epoll_fd < 0 || f->stop_fd < 0 || flags < 0 ||
-	    fcntl(f->options.listen_fd, F_SETFL, flags | O_NONBLOCK) ||
-	    getsockname(f->options.listen_fd, (struct sockaddr *)&address,
-	                &len) ||
-	    epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, f->stop_fd, &stop) ||
-	    epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, f->options.listen_fd,
-	              &listening))
-		return err_set_errno(err, errno, "listening socket");
-	f->is_tcp = address.ss_family != AF_UNIX;
-	return 0;
 }
 
 int
@@ -794,12 +527,10 @@ fcgi_start(struct fcgi **out, struct api *api,
 		return err_nomem(err, sizeof(*f));
 	f->api = api;
 	f->options = *options;
-	f->epoll_fd = f->stop_fd = -1;
-	LIST_INIT(&f->waiting);
-	pthread_mutex_init(&f->lock, NULL);
 	f->workers = calloc(options->threads, sizeof(*f->workers));
 	rc = f->workers
-	             ? open_epoll(f, err)
+	             ? lobby_open(&f->lobby, options->listen_fd,
+	                          options->timeout_ms, err)
 	             : err_nomem(err, options->threads * sizeof(*f->workers));
 	while (!rc && f->count < options->threads) {
 		struct worker *w = &f->workers[f->count];

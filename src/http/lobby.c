@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The lobby; see lobby.h.
+ *
+ * Accepting is done here and not by libfcgi, whose accept sets neither
+ * CLOEXEC nor timeouts, waits two seconds for a silent peer, and gives up on
+ * EMFILE. The listening socket is never shut down: systemd goes on using it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/lobby.h"
+
+#define NS_PER_MS 1000000ull
+#define PAUSE_US 20000 /* when there are no descriptors */
+#define PAUSE_LOG_NS (10000 * NS_PER_MS)
+#define SWEEP_MS 250            /* between looks for silent peers */
+#define SPOOLS_MAX (512u << 20) /* bytes of slow peers' in memory */
+
+struct lobby {
+	int listen_fd;       /* borrowed */
+	unsigned timeout_ms; /* of a silent peer */
+	bool is_tcp;         /* listen_fd is */
+	int epoll_fd;
+	int stop_fd;                     /* eventfd, readable once stopping */
+	_Atomic uint64_t quiet_until_ns; /* next "no descriptors" line */
+	pthread_mutex_t lock;            /* of waiting; connections change
+	                                    hands under it */
+	LIST_HEAD(, connection) waiting;
+	_Atomic unsigned unfinished;    /* of waiting: those that wait for a
+	                                    rest, or for room */
+	_Atomic uint64_t spooled_bytes; /* in all spools */
+	_Atomic uint64_t sweep_ns;      /* when to look for silent peers */
+};
+
+void
+lobby_unspool(struct lobby *l, struct connection *c)
+{
+	atomic_fetch_sub(&l->spooled_bytes, c->spool.len);
+	spool_close(&c->spool);
+}
+
+void
+lobby_dismiss(struct lobby *l, struct connection *c)
+{
+	lobby_unspool(l, c);
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c);
+}
+
+void
+lobby_return(struct lobby *l, struct connection *c)
+{
+	struct epoll_event event = {
+		.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+		.data.ptr = c,
+	};
+	int op = c->in_epoll ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	bool failed, unfinished = c->waits_for != WAITS_FOR_REQUEST;
+
+	if (c->waits_for == WAITS_FOR_ROOM)
+		event.events = EPOLLOUT | EPOLLONESHOT;
+	/* Whoever is woken for it waits for the lock: it is not ours then. */
+	pthread_mutex_lock(&l->lock);
+	c->in_epoll = true;
+	LIST_INSERT_HEAD(&l->waiting, c, in_waiting);
+	l->unfinished += unfinished;
+	failed = epoll_ctl(l->epoll_fd, op, c->fd, &event) != 0;
+	if (failed) {
+		LIST_REMOVE(c, in_waiting);
+		l->unfinished -= unfinished;
+	}
+	pthread_mutex_unlock(&l->lock);
+	if (failed)
+		lobby_dismiss(l, c);
+}
+
+/* Makes c, which epoll has told of, the caller's. */
+static void
+take(struct lobby *l, struct connection *c)
+{
+	pthread_mutex_lock(&l->lock);
+	LIST_REMOVE(c, in_waiting);
+	l->unfinished -= c->waits_for != WAITS_FOR_REQUEST;
+	pthread_mutex_unlock(&l->lock);
+}
+
+bool
+lobby_has_room(struct lobby *l)
+{
+	return atomic_load(&l->spooled_bytes) < SPOOLS_MAX;
+}
+
+void
+lobby_spooled(struct lobby *l, struct connection *c, uint64_t bytes)
+{
+	atomic_fetch_add(&l->spooled_bytes, bytes);
+	c->moved_ns = clock_mono_ns();
+}
+
+/* Arms the listening socket for the next worker. */
+static void
+listen_again(struct lobby *l)
+{
+	struct epoll_event event = {
+		.events = EPOLLIN | EPOLLONESHOT,
+		.data.ptr = l,
+	};
+	int rc = epoll_ctl(l->epoll_fd, EPOLL_CTL_MOD, l->listen_fd, &event);
+
+	assert(!rc); /* it is in the set, and MOD allocates nothing */
+}
+
+/* Takes a new connection; NULL if there is none after all. */
+static struct connection *
+accept_connection(struct lobby *l)
+{
+	struct timeval timeout = {
+		.tv_sec = l->timeout_ms / 1000,
+		.tv_usec = (suseconds_t)(l->timeout_ms % 1000) * 1000,
+	};
+	struct connection *c = NULL;
+	int fd, on = 1;
+
+	fd = accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0) {
+		uint64_t now = clock_mono_ns();
+		int error = errno;
+
+		if (error == EMFILE || error == ENFILE || error == ENOMEM ||
+		    error == ENOBUFS) {
+			/* Those that are busy now will give theirs back. */
+			if (now >= atomic_load(&l->quiet_until_ns)) {
+				atomic_store(&l->quiet_until_ns,
+				             now + PAUSE_LOG_NS);
+				log_warn("accept: %s; new connections wait",
+				         strerror(error));
+			}
+			clock_sleep_us(PAUSE_US);
+		}
+		listen_again(l);
+		return NULL;
+	}
+	listen_again(l);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+	if (l->is_tcp)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		close(fd);
+		return NULL;
+	}
+	c->fd = fd;
+	c->spool = (struct spool)SPOOL_INIT;
+	return c;
+}
+
+/* Hangs up on peers that have been silent in mid-request for too long. */
+static void
+sweep(struct lobby *l)
+{
+	uint64_t now = clock_mono_ns(), due = atomic_load(&l->sweep_ns);
+	struct connection *c;
+
+	if (now < due ||
+	    !atomic_compare_exchange_strong(&l->sweep_ns, &due,
+	                                    now + SWEEP_MS * NS_PER_MS))
+		return;
+	pthread_mutex_lock(&l->lock);
+	LIST_FOREACH(c, &l->waiting, in_waiting)
+	if (c->waits_for != WAITS_FOR_REQUEST &&
+	    now - c->moved_ns > l->timeout_ms * NS_PER_MS)
+		shutdown(c->fd, SHUT_RDWR); /* epoll tells of it */
+	pthread_mutex_unlock(&l->lock);
+}
+
+struct connection *
+lobby_next(struct lobby *l)
+{
+	bool unfinished = atomic_load(&l->unfinished) > 0;
+	struct epoll_event event;
+	int n = epoll_wait(l->epoll_fd, &event, 1, unfinished ? SWEEP_MS : -1);
+
+	if (unfinished)
+		sweep(l);
+	if (n != 1 || event.data.ptr == NULL)
+		return NULL;
+	if (event.data.ptr == l)
+		return accept_connection(l);
+	take(l, event.data.ptr);
+	return event.data.ptr;
+}
+
+bool
+lobby_send(struct lobby *l)
+{
+	struct connection *c;
+	bool left = false;
+
+	pthread_mutex_lock(&l->lock);
+	LIST_FOREACH(c, &l->waiting, in_waiting)
+	if (c->waits_for == WAITS_FOR_ROOM &&
+	    spool_send(&c->spool, c->fd) == SPOOL_WAITS)
+		left = true;
+	pthread_mutex_unlock(&l->lock);
+	return left;
+}
+
+void
+lobby_stop(struct lobby *l)
+{
+	eventfd_write(l->stop_fd, 1);
+}
+
+/* Makes the epoll set with the listening socket and the eventfd in it. */
+static int
+open_epoll(struct lobby *l, struct err *err)
+{
+	struct epoll_event listening = {
+		.events = EPOLLIN | EPOLLONESHOT,
+		.data.ptr = l,
+	};
+	struct epoll_event stop = { .events = EPOLLIN, .data.ptr = NULL };
+	struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
+	socklen_t len = sizeof(address);
+	int flags;
+
+	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	/*
+	 * Between "readable" and accept another process that has the socket
+	 * may take the connection: no worker must hang there.
+	 */
+	flags = fcntl(l->listen_fd, F_GETFL);
+	if (l->epoll_fd < 0 || l->stop_fd < 0 || flags < 0 ||
+	    fcntl(l->listen_fd, F_SETFL, flags | O_NONBLOCK) ||
+	    getsockname(l->listen_fd, (struct sockaddr *)&address, &len) ||
+	    epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->stop_fd, &stop) ||
+	    epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->listen_fd, &listening))
+		return err_set_errno(err, errno, "listening socket");
+	l->is_tcp = address.ss_family != AF_UNIX;
+	return 0;
+}
+
+int
+lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
+           struct err *err)
+{
+	struct lobby *l = calloc(1, sizeof(*l));
+	int rc;
+
+	*out = NULL;
+	if (!l)
+		return err_nomem(err, sizeof(*l));
+	l->listen_fd = listen_fd;
+	l->timeout_ms = timeout_ms;
+	l->epoll_fd = l->stop_fd = -1;
+	LIST_INIT(&l->waiting);
+	pthread_mutex_init(&l->lock, NULL);
+	rc = open_epoll(l, err);
+	if (rc)
+		lobby_close(l);
+	else
+		*out = l;
+	return rc;
+}
+
+void
+lobby_close(struct lobby *l)
+{
+	struct connection *c;
+
+	if (!l)
+		return;
+	while ((c = LIST_FIRST(&l->waiting)) != NULL) {
+		LIST_REMOVE(c, in_waiting);
+		lobby_dismiss(l, c);
+	}
+	if (l->stop_fd >= 0)
+		close(l->stop_fd);
+	if (l->epoll_fd >= 0)
+		close(l->epoll_fd);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}

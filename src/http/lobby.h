@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The lobby: where connections wait that nobody serves.
+ *
+ * One epoll set holds the listening socket (one shot: armed again by the
+ * worker that has accepted, so that a connection wakes one worker), every
+ * connection that waits (one shot, too: armed while it is here), and an
+ * eventfd that wakes everyone for good when we stop. A worker takes a
+ * connection that is ready, does with it what can be done without waiting,
+ * and brings it back or closes it; a connection has one owner at a time.
+ */
+#ifndef LSMKV_HTTP_LOBBY_H
+#define LSMKV_HTTP_LOBBY_H
+
+#include <sys/queue.h>
+
+#include "http/record.h"
+#include "http/spool.h"
+
+/* What a connection that nobody serves waits for. */
+enum waiting_for {
+	WAITS_FOR_REQUEST, /* the next one; the spool is closed */
+	WAITS_FOR_REST,    /* of the request; what has come is in the spool */
+	WAITS_FOR_ROOM,    /* for the rest of the answer, in the spool */
+};
+
+/* A connection to the web server. */
+struct connection {
+	int fd;              /* -1 once it is closed */
+	bool in_epoll;       /* is it in the set, armed or not? */
+	bool keep;           /* open, behind this answer */
+	bool head_looked_at; /* of what is in the spool */
+	enum waiting_for waits_for;
+	struct spool spool;
+	struct record_scan scan;           /* of what is in the spool */
+	uint64_t moved_ns;                 /* when the last byte of it came or
+	                                      went */
+	LIST_ENTRY(connection) in_waiting; /* of the lobby's list */
+};
+
+struct lobby;
+
+/*
+ * listen_fd listens and stays the caller's. A peer that is silent for
+ * timeout_ms in the middle of a request or an answer is hung up on.
+ */
+int lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
+               struct err *err);
+/* Closes all that still wait. No thread may be in here. NULL allowed. */
+void lobby_close(struct lobby *l);
+
+/*
+ * Waits for a connection that has what it waits for, or that is new, and
+ * gives it to the caller; or NULL, for no reason that is the caller's, and
+ * at once from lobby_stop on.
+ */
+struct connection *lobby_next(struct lobby *l);
+/* Takes c back, to wait for what c->waits_for says. */
+void lobby_return(struct lobby *l, struct connection *c);
+/* Closes c for good. */
+void lobby_dismiss(struct lobby *l, struct connection *c);
+void lobby_stop(struct lobby *l);
+
+/* c's spool has grown by so many bytes. */
+void lobby_spooled(struct lobby *l, struct connection *c, uint64_t bytes);
+/* Closes c's spool. */
+void lobby_unspool(struct lobby *l, struct connection *c);
+/* May more peers be waited for in spools, instead of by workers? */
+bool lobby_has_room(struct lobby *l);
+/* Goes on with answers that wait here; true if any is left. */
+bool lobby_send(struct lobby *l);
+
+#endif
