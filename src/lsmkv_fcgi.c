@@ -34,6 +34,8 @@ enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 #define PEER_TIMEOUT_MS 30000 /* for a peer that stopped in mid-request */
 #define CGI_LOCK_WAIT_NS 1000000000ull /* for another CGI request to end */
 #define CGI_LOCK_PAUSE_US 10000
+#define CGI_COMPACTION_NS 10000000000ull /* at most, for a compaction */
+#define CGI_COMPACTION_PAUSE_US 1000
 
 /* A list of names, as the API wants it. */
 struct names {
@@ -520,6 +522,27 @@ open_engine(struct engine **engine, const struct settings *s, bool is_cgi,
 	}
 }
 
+/*
+ * The life of a CGI program is too short for a compaction, yet each that writes
+ * adds a file to level 0. One that finds so many that writers are slowed lets
+ * them be merged first: afterwards is too late, since web servers kill a
+ * program that has answered.
+ */
+static void
+wait_for_compaction(struct engine *engine, const struct settings *s)
+{
+	uint64_t end = clock_mono_ns() + CGI_COMPACTION_NS;
+	struct store_stat stat = { 0 };
+
+	for (;;) {
+		engine->ops->stat(engine, &stat);
+		if (stat.level[0].files < s->store.level0_slow ||
+		    clock_mono_ns() >= end)
+			return;
+		clock_sleep_us(CGI_COMPACTION_PAUSE_US);
+	}
+}
+
 static int
 run(struct settings *s, bool is_cgi, const sigset_t *signals)
 {
@@ -542,6 +565,8 @@ run(struct settings *s, bool is_cgi, const sigset_t *signals)
 	rc = api_new(&api, engine, &api_options, &err);
 	if (rc)
 		goto out;
+	if (is_cgi && engine)
+		wait_for_compaction(engine, s);
 	rc = is_cgi ? cgi_answer(api, environ, STDIN_FILENO, STDOUT_FILENO,
 	                         engine ? NULL : &err, &err)
 	            : run_fcgi(s, api, engine, signals, &err);
