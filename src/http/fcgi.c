@@ -35,7 +35,6 @@
 #define NS_PER_MS 1000000ull
 #define MOMENT_MS 2       /* what comes or goes so soon is waited for */
 #define STOP_GRACE_MS 500 /* for answers that are under way */
-#define DISCARD_MS 2000   /* for a body that nobody wants */
 #define MEMORY_KEPT_MAX (256u << 10) /* of a buffer, between requests */
 #define SLICE_MAX (1u << 20)         /* bytes of one call into libfcgi */
 #define PIECE_MAX (16u << 10)        /* bytes of one look at a request */
@@ -97,14 +96,31 @@ enum body_state {
 	BODY_NO_ROOM, /* no memory */
 };
 
+/*
+ * Reads in to its end, which stands before the connection's next request.
+ * True if there was anything before it.
+ */
+static bool
+read_to_end(FCGX_Stream *in)
+{
+	char trash[8192];
+	bool more = false;
+
+	while (FCGX_GetStr(trash, sizeof(trash), in) > 0)
+		more = true;
+	return more;
+}
+
 /* Reads the body of r, and the end of the stream behind it. */
 static enum body_state
 read_body(FCGX_Stream *in, struct request *r)
 {
 	enum body_state state = BODY_WHOLE;
 
-	if (buf_reserve(&r->body, (size_t)r->length + 1, NULL))
-		return BODY_NO_ROOM;
+	if (buf_reserve(&r->body, (size_t)r->length + 1, NULL)) {
+		read_to_end(in);
+		return FCGX_GetError(in) ? BODY_BROKEN : BODY_NO_ROOM;
+	}
 	while (r->body.len < r->length) {
 		uint64_t rest = r->length - r->body.len;
 		int want = rest < SLICE_MAX ? (int)rest : (int)SLICE_MAX, n;
@@ -116,8 +132,7 @@ read_body(FCGX_Stream *in, struct request *r)
 			break;
 		}
 	}
-	/* The end must be read too: it stands before the next request. */
-	while (FCGX_GetChar(in) != EOF)
+	if (read_to_end(in))
 		state = BODY_WRONG;
 	return FCGX_GetError(in) ? BODY_BROKEN : state;
 }
@@ -133,23 +148,6 @@ write_slice(FCGX_Stream *out, struct slice s)
 			return;
 		s = slice_make(s.data + n, s.len - (size_t)n);
 	}
-}
-
-/*
- * Reads and forgets what the peer still sends, so that it gets to read its
- * answer instead of an error.
- */
-static void
-discard(int fd)
-{
-	uint64_t end = clock_mono_ns() + DISCARD_MS * NS_PER_MS, now;
-	char trash[16384];
-
-	shutdown(fd, SHUT_WR);
-	while ((now = clock_mono_ns()) < end &&
-	       is_ready(fd, POLLIN, (int)((end - now) / NS_PER_MS) + 1))
-		if (recv(fd, trash, sizeof(trash), MSG_DONTWAIT) <= 0)
-			return;
 }
 
 /* Prepares q to read a request from fd, which libfcgi must leave open. */
@@ -264,38 +262,44 @@ gather(struct worker *w, struct connection *c)
 	return gather_rest(w, c);
 }
 
-/* Reads the request that q holds and makes the answer; false if it is none. */
+/*
+ * Reads the request that q holds, or only its head if there is no more of it
+ * than that, and makes the answer. False if the request is none.
+ */
 static bool
-answer(struct worker *w, FCGX_Request *q, int fd, bool *discarding)
+answer(struct worker *w, FCGX_Request *q, int fd, bool only_head)
 {
 	struct request *r = &w->request;
 	struct response *res = &w->response;
 	struct err err = ERR_INIT;
-	bool accepted;
 
 	request_read_env(r, q->envp);
-	accepted = api_accepts(w->fcgi->api, r, res);
-	/* Without a body the stream still has an end to read. */
-	*discarding = !accepted && r->length > 0;
-	if (!*discarding) {
+	if (!api_accepts(w->fcgi->api, r, res)) {
+		if (!only_head) {
+			read_to_end(q->in);
+			if (FCGX_GetError(q->in))
+				return false;
+		}
+		worker_set(w, fd, false);
+	} else {
 		enum body_state state = read_body(q->in, r);
 
-		if (state == BODY_BROKEN)
-			return false;
 		worker_set(w, fd, false);
-		if (!accepted) {
-			/* res is the answer. */
-		} else if (state == BODY_WHOLE) {
+		switch (state) {
+		case BODY_WHOLE:
 			api_answer(w->fcgi->api, r, res);
-		} else if (state == BODY_WRONG) {
+			break;
+		case BODY_WRONG:
 			api_refuse_body(r, res);
-		} else {
+			break;
+		case BODY_NO_ROOM:
 			err_nomem(&err, (unsigned long)r->length);
 			api_fail(w->fcgi->api, r, res, &err);
-			*discarding = true;
+			break;
+		case BODY_BROKEN:
+			return false;
 		}
 	}
-	worker_set(w, fd, false);
 	return !response_head(res, &w->head, &err);
 }
 
@@ -342,6 +346,48 @@ send_rest(struct worker *w, struct connection *c)
 	finish(w, c);
 }
 
+/*
+ * Reads and forgets what still comes of a request that has been answered, so
+ * that its peer gets to read the answer, and the next request is found.
+ */
+static void
+skip_rest(struct worker *w, struct connection *c)
+{
+	struct fcgi *f = w->fcgi;
+
+	for (;;) {
+		size_t want = record_rest(&c->scan);
+		ssize_t n;
+
+		/* Told of the end, its peer may drop the rest. */
+		if (!c->scan.head_len) {
+			n = recv(c->fd, w->piece, want,
+			         MSG_DONTWAIT | MSG_PEEK);
+			if (n >= 2 && record_begins(w->piece)) {
+				finish(w, c);
+				return;
+			}
+		}
+		want = want < PIECE_MAX ? want : PIECE_MAX;
+		n = recv(c->fd, w->piece, want, MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN) {
+			if (is_ready(c->fd, POLLIN, MOMENT_MS))
+				continue;
+			lobby_return(f->lobby, c);
+			return;
+		}
+		if (n <= 0) {
+			lobby_dismiss(f->lobby, c);
+			return;
+		}
+		c->moved_ns = clock_mono_ns();
+		if (record_scan(&c->scan, slice_make(w->piece, (size_t)n))) {
+			finish(w, c);
+			return;
+		}
+	}
+}
+
 /* Serves the request that c's peer has sent; c is gone after it. */
 static void
 serve(struct worker *w, struct connection *c)
@@ -349,7 +395,7 @@ serve(struct worker *w, struct connection *c)
 	struct fcgi *f = w->fcgi;
 	struct spool out = SPOOL_INIT;
 	FCGX_Request q;
-	bool discarding = false;
+	bool only_head = c->spool.fd >= 0 && !c->scan.whole;
 
 	c->keep = false;
 	if (!worker_set(w, c->fd, true)) {
@@ -369,7 +415,7 @@ serve(struct worker *w, struct connection *c)
 		return;
 	}
 	if (FCGX_GetError(q.in) || q.role != ROLE_RESPONDER ||
-	    !answer(w, &q, c->fd, &discarding)) {
+	    !answer(w, &q, c->fd, only_head)) {
 		FCGX_Free(&q, 0);
 		finish(w, c);
 		return;
@@ -380,7 +426,7 @@ serve(struct worker *w, struct connection *c)
 	if (response_payload(&w->response).len > LARGE_ANSWER &&
 	    lobby_has_room(f->lobby) && spool_open(&out))
 		q.ipcFd = out.fd;
-	c->keep = q.keepConnection && !discarding;
+	c->keep = q.keepConnection;
 	q.keepConnection = 1; /* closing is ours */
 	write_slice(q.out, buf_slice(&w->head));
 	write_slice(q.out, response_payload(&w->response));
@@ -398,11 +444,14 @@ serve(struct worker *w, struct connection *c)
 		c->waits_for = WAITS_FOR_ROOM;
 		lobby_spooled(f->lobby, c, c->spool.len);
 		send_rest(w, c);
+	} else if (only_head) {
+		if (!c->keep)
+			shutdown(c->fd, SHUT_WR);
+		worker_set(w, -1, false);
+		c->waits_for = WAITS_FOR_END;
+		c->moved_ns = clock_mono_ns();
+		skip_rest(w, c);
 	} else {
-		if (discarding) {
-			worker_set(w, c->fd, true);
-			discard(c->fd);
-		}
 		finish(w, c);
 	}
 }
@@ -413,6 +462,10 @@ attend(struct worker *w, struct connection *c)
 {
 	if (c->waits_for == WAITS_FOR_ROOM) {
 		send_rest(w, c);
+		return;
+	}
+	if (c->waits_for == WAITS_FOR_END) {
+		skip_rest(w, c);
 		return;
 	}
 	switch (gather(w, c)) {

@@ -22,6 +22,7 @@ enum waiting_for {
 	WAITS_FOR_REQUEST, /* the next one; the spool is closed */
 	WAITS_FOR_REST,    /* of the request; what has come is in the spool */
 	WAITS_FOR_ROOM,    /* for the rest of the answer, in the spool */
+	WAITS_FOR_END,     /* of a request that was answered from its head */
 };
 
 /* A connection to the web server. */
@@ -32,7 +33,8 @@ struct connection {
 	bool head_looked_at; /* of what is in the spool */
 	enum waiting_for waits_for;
 	struct spool spool;
-	struct record_scan scan;           /* of what is in the spool */
+	struct record_scan scan;           /* of the request that comes in
+	                                      pieces */
 	uint64_t moved_ns;                 /* when the last byte of it came or
 	                                      went */
 	LIST_ENTRY(connection) in_waiting; /* of the lobby's list */

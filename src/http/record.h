@@ -36,4 +36,21 @@ struct record_scan {
  */
 bool record_scan(struct record_scan *s, struct slice bytes);
 
+/*
+ * Bytes up to the end of the current record, or of its head if that is not
+ * all here: so many belong to this request and to no other.
+ */
+static inline size_t
+record_rest(const struct record_scan *s)
+{
+	return s->rest ? s->rest : sizeof(s->head) - s->head_len;
+}
+
+/* Does a record head, of which two bytes are enough, begin a request? */
+static inline bool
+record_begins(const unsigned char *head)
+{
+	return head[1] == 1;
+}
+
 #endif
