@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: ISC */
 /*
  * See memtable.h. The list is the truth, the tree is a hint.
  *
