@@ -4,11 +4,12 @@
 
     hammer.py PORT SECONDS [CLIENTS [KEYS]]
 
-Each client has so many keys of its own and always knows what they may hold: after an
-answered write one value, after one that failed under way the old or the new
-one. Every answer is held against that, and in the end every key. Failures
-(no connection, 5xx) are counted and borne; a wrong answer ends with exit
-status 1.
+Each client has so many keys of its own and always knows what they may hold:
+after an answered write one value, after one that failed under way the old or
+the new one, after one that was refused the old one. Every answer is held
+against that, and in the end every key. Of two writes, the later one must have
+the greater version. Failures (no connection, 5xx) are counted and borne; a
+wrong answer ends with exit status 1.
 """
 
 import http.client
@@ -18,104 +19,183 @@ import sys
 import threading
 import time
 
+import client
+
 PATIENCE_S = 60  # for the reading in the end
+PROBLEM = "application/problem+json"
 
 
 class Wrong(Exception):
     pass
 
 
-class Client(threading.Thread):
-    def __init__(self, number, port, end, keys):
-        super().__init__()
-        self.number = number
+class Http:
+    """A web server on 127.0.0.1; one kept connection."""
+
+    def __init__(self, port, timeout=30):
         self.port = port
-        self.end = end
-        self.random = random.Random(number)
+        self.timeout = timeout
         self.connection = None
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+
+    def call(self, method, target, body=None):
+        """The answer, or an OSError or HTTPException."""
+        if not self.connection:
+            self.connection = http.client.HTTPConnection(
+                "127.0.0.1", self.port, timeout=self.timeout)
+        self.connection.request(method, target, body)
+        return client.Answer(self.connection.getresponse())
+
+
+class Newest:
+    """The greatest version that any client was told of."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.version = 0
+
+    def add(self, version):
+        with self.lock:
+            self.version = max(self.version, version)
+
+
+def refused(answer):
+    """The store itself says that nothing was written."""
+    return (answer.status in (503, 507)
+            and answer.headers.get("content-type") == PROBLEM)
+
+
+class Client:
+    """newest: of all clients of that store; it outlives crashes, as this
+    does. sizes: the longest value."""
+
+    def __init__(self, number, transport, keys, newest, sizes=3000):
+        self.number = number
+        self.transport = transport
+        self.random = random.Random(number)
         # What each key may hold; None: nothing.
         self.may = {"%d/%d" % (number, i): {None} for i in range(keys)}
-        self.done = self.failed = 0
+        self.newest = newest
+        self.sizes = sizes
+        self.made = 0  # values
+        self.done = self.written = self.failed = 0
+        self.statuses = {}  # of failures: how many of each; 0: no answer
         self.wrong = None
 
     def call(self, method, target, body=None):
-        """Status and body, or None if it failed."""
+        """The answer, or None if there was none."""
         try:
-            if not self.connection:
-                self.connection = http.client.HTTPConnection(
-                    "127.0.0.1", self.port, timeout=30)
-            self.connection.request(method, target, body)
-            answer = self.connection.getresponse()
-            text = answer.read()
-            if answer.status < 500:
-                self.done += 1
-                return answer.status, text
+            answer = self.transport.call(method, target, body)
+            status = answer.status
         except (OSError, http.client.HTTPException):
-            if self.connection:
-                self.connection.close()
-                self.connection = None
-        self.failed += 1
-        time.sleep(0.02)
-        return None
+            self.transport.close()
+            answer, status = None, 0
+        if 0 < status < 500:
+            self.done += 1
+        else:
+            self.failed += 1
+            self.statuses[status] = self.statuses.get(status, 0) + 1
+            time.sleep(0.02 if status else 0.002)
+        return answer
 
     def expect(self, key, what, value):
         if value not in self.may[key]:
             raise Wrong("%s %s: %.60r; it may hold %.200r"
                         % (what, key, value, self.may[key]))
 
+    def held(self, what, key, answer):
+        """What a 200 or 404 says that the key holds."""
+        if answer.status not in (200, 404):
+            raise Wrong("%s %s: %d %.200r" % (what, key, answer.status,
+                                              answer.body))
+        value = answer.body if answer.status == 200 else None
+        self.expect(key, what, value)
+        return value
+
     def get(self, key):
         answer = self.call("GET", "/get?key=" + key)
-        if not answer:
+        if not answer or answer.status >= 500:
             return False
-        value = {200: answer[1], 404: None}[answer[0]]
-        self.expect(key, "get", value)
-        self.may[key] = {value}
+        self.may[key] = {self.held("get", key, answer)}
         return True
 
     def set(self, key):
-        value = "%d of %s %s" % (self.done, key, "x" * int(
-            self.random.paretovariate(0.7) % 3000))
+        self.made += 1
+        value = "%d of %s %s" % (self.made, key, "x" * int(
+            self.random.paretovariate(0.7) % self.sizes))
+        before = self.newest.version
         answer = self.call("POST", "/set",
                            json.dumps({"key": key, "value": value}))
-        if not answer:
-            self.may[key].add(value.encode())
-        elif answer[0] == 200:
+        if answer and answer.status == 200:
+            version = int(answer.headers["etag"].strip('"'))
+            if version <= before:
+                raise Wrong("set %s: version %d after %d"
+                            % (key, version, before))
+            self.newest.add(version)
             self.may[key] = {value.encode()}
+            self.written += 1
+        elif not answer or answer.status >= 500:
+            if not answer or not refused(answer):
+                self.may[key].add(value.encode())
         else:
-            raise Wrong("set %s: %s" % (key, answer))
+            raise Wrong("set %s: %d %.200r" % (key, answer.status,
+                                               answer.body))
 
     def delete(self, key):
         answer = self.call("DELETE", "/del?key=" + key)
-        if not answer:
+        if answer and answer.status < 500:
+            self.held("del", key, answer)
+            self.may[key] = {None}
+            self.written += 1
+        elif not answer or not refused(answer):
             self.may[key].add(None)
-            return
-        self.expect(key, "del", {200: answer[1], 404: None}[answer[0]])
-        self.may[key] = {None}
 
-    def run(self):
+    def work(self, going):
+        """Random requests while going() is true."""
+        keys = list(self.may)
+        deeds = [self.set, self.set, self.set, self.delete, self.get]
+        self.guard(lambda: self.work_on(keys, deeds, going))
+
+    def work_on(self, keys, deeds, going):
+        while going():
+            self.random.choice(deeds)(self.random.choice(keys))
+
+    def check(self, patience=PATIENCE_S):
+        """Every key."""
+        self.guard(lambda: self.check_all(time.monotonic() + patience))
+
+    def check_all(self, end):
+        for key in self.may:
+            while not self.get(key):
+                if time.monotonic() > end:
+                    raise Wrong("get %s: never answered" % key)
+
+    def guard(self, deed):
+        if self.wrong:
+            return
         try:
-            while time.monotonic() < self.end:
-                key = self.random.choice(list(self.may))
-                self.random.choice([self.set, self.set, self.set, self.delete,
-                                    self.get])(key)
-            patience = time.monotonic() + PATIENCE_S
-            for key in self.may:
-                while not self.get(key):
-                    if time.monotonic() > patience:
-                        raise Wrong("get %s: never answered" % key)
+            deed()
         except Wrong as e:
             self.wrong = str(e)
-        except KeyError as e:
-            self.wrong = "unexpected status %s" % e
+        except Exception as e:  # a mistake of the test must not pass
+            self.wrong = "%s: %s" % (type(e).__name__, e)
+            raise
 
 
-def main(port, seconds, count=16, keys=40):
-    end = time.monotonic() + float(seconds)
-    clients = [Client(i, int(port), end, int(keys)) for i in range(int(count))]
-    for c in clients:
-        c.start()
-    for c in clients:
-        c.join()
+def at_once(clients, deed):
+    """deed(client) of each in a thread of its own; returns the threads."""
+    threads = [threading.Thread(target=deed, args=(c,)) for c in clients]
+    for t in threads:
+        t.start()
+    return threads
+
+
+def report(clients):
+    """Prints what went wrong and how much was done; True if all is well."""
     for c in clients:
         if c.wrong:
             print("client %d: %s" % (c.number, c.wrong))
@@ -124,7 +204,22 @@ def main(port, seconds, count=16, keys=40):
           % (len(clients), done, sum(c.failed for c in clients)))
     if not done:
         print("nothing was answered")
-    return 0 if done and not any(c.wrong for c in clients) else 1
+    return done and not any(c.wrong for c in clients)
+
+
+def main(port, seconds, count=16, keys=40):
+    end = time.monotonic() + float(seconds)
+    newest = Newest()
+    clients = [Client(i, Http(int(port)), int(keys), newest)
+               for i in range(int(count))]
+
+    def deed(c):
+        c.work(lambda: time.monotonic() < end)
+        c.check()
+
+    for t in at_once(clients, deed):
+        t.join()
+    return 0 if report(clients) else 1
 
 
 if __name__ == "__main__":
