@@ -62,8 +62,9 @@ struct segment_header {
 	struct wal_header public;
 	uint64_t salt;
 	bool valid;
-	bool blank; /* not valid, and nothing else is in the file either: the
-		       machine stopped while it was being created */
+	bool blank;  /* not valid, and nothing else is in the file either: the
+			machine stopped while it was being created */
+	bool unused; /* valid, but the log did not go on there */
 };
 
 static int
@@ -443,13 +444,18 @@ judge_tail(struct fs_dir *dir, const struct segments *s,
 			       dir->path, name, scan->end, scan->reason,
 			       scan->later_offset);
 	for (size_t j = i + 1; j < s->count; j++) {
-		if (!headers[j].valid || !headers[j].public.prev_segment)
+		const struct wal_header *h = &headers[j].public;
+
+		if (!headers[j].valid || !h->prev_segment)
+			continue;
+		/* Of what is behind the end that it tells it knows nothing. */
+		if (headers[j].unused && scan->end >= h->prev_end)
 			continue;
 		rc = scan_segment(dir, s->numbers[j], UINT64_MAX, NULL, NULL,
 				  &later, err);
 		if (rc)
 			return rc;
-		if (!headers[j].public.relaxed || later.prior_synced)
+		if (!h->relaxed || later.prior_synced)
 			return err_set(err, LSMKV_ECORRUPT,
 				       "%s/%s: damaged at %" PRIu64
 				       " (%s): %s was written after it was on "
@@ -488,25 +494,45 @@ read_headers(struct fs_dir *dir, const struct segments *s,
 	return rc;
 }
 
+static bool
+is_followed(const struct segments *s, const struct segment_header *headers,
+	    size_t i)
+{
+	for (size_t j = i + 1; j < s->count; j++)
+		if (headers[j].valid &&
+		    headers[j].public.prev_segment == s->numbers[i])
+			return true;
+	return false;
+}
+
 /*
- * A segment that begins a log behind another one is what a recovery left that
- * did not come to its end. It never holds a record: the MANIFEST names it as
- * the oldest before anything is written to it.
+ * Marks segments that the log did not go on to: nothing was ever written to
+ * them. The making of such a one ended in an error or a crash, and the segment
+ * before it may have been written on, behind the end that this one tells.
+ *
+ * One that begins a log behind another is what a recovery left that did not
+ * come to its end. It never holds a record: the MANIFEST names it as the
+ * oldest before anything is written to it.
  */
 static int
-check_unfinished(struct fs_dir *dir, const struct segments *s,
-		 const struct segment_header *headers, struct err *err)
+find_unused(struct fs_dir *dir, const struct segments *s,
+	    struct segment_header *headers, struct err *err)
 {
 	char name[NAME_MAX_LEN];
 	struct wal_scan scan;
 	int rc = 0;
 
 	for (size_t i = 1; i < s->count && !rc; i++) {
-		if (!headers[i].valid || headers[i].public.prev_segment)
+		if (!headers[i].valid || is_followed(s, headers, i))
 			continue;
-		rc = scan_segment(dir, s->numbers[i], UINT64_MAX, NULL, NULL,
-				  &scan, err);
-		if (!rc && scan.records)
+		/* No further than to the first record. */
+		rc = scan_segment(dir, s->numbers[i], WAL_HEADER_BYTES + 1,
+				  NULL, NULL, &scan, err);
+		if (rc)
+			break;
+		headers[i].unused = !scan.records && !scan.later_synced &&
+				    scan.tail == WAL_TAIL_CLEAN;
+		if (!headers[i].public.prev_segment && scan.records)
 			rc = err_set(err, LSMKV_ECORRUPT,
 				     "%s/%s: begins a log of its own and has "
 				     "records, but the MANIFEST does not know "
@@ -514,6 +540,40 @@ check_unfinished(struct fs_dir *dir, const struct segments *s,
 				     dir->path, name_wal(s->numbers[i], name));
 	}
 	return rc;
+}
+
+/*
+ * The segment behind segment i of the log, the count of all if there is none;
+ * *least is how far the log reaches in i for certain. Blank and unused ones
+ * are passed over. LSMKV_ECORRUPT where one between is missing.
+ */
+static int
+next_segment(struct fs_dir *dir, const struct segments *s,
+	     const struct segment_header *headers, size_t i, size_t *next,
+	     uint64_t *least, struct err *err)
+{
+	char name[NAME_MAX_LEN];
+
+	*next = s->count;
+	*least = 0;
+	for (size_t n = i + 1; n < s->count; n++) {
+		const struct wal_header *h = &headers[n].public;
+
+		if (!headers[n].valid || !h->prev_segment)
+			continue;
+		if (h->prev_segment != s->numbers[i])
+			return err_set(err, LSMKV_ECORRUPT,
+				       "%s/%s is missing: a later segment "
+				       "follows it",
+				       dir->path,
+				       name_wal(h->prev_segment, name));
+		*least = h->prev_end;
+		if (!headers[n].unused) {
+			*next = n;
+			break;
+		}
+	}
+	return 0;
 }
 
 int
@@ -550,7 +610,7 @@ wal_replay(struct fs_dir *dir, uint64_t oldest,
 	}
 	rc = read_headers(dir, &s, headers, err);
 	if (!rc)
-		rc = check_unfinished(dir, &s, headers, err);
+		rc = find_unused(dir, &s, headers, err);
 	if (rc)
 		goto done;
 	if (!headers[0].valid) {
@@ -562,38 +622,22 @@ wal_replay(struct fs_dir *dir, uint64_t oldest,
 	}
 
 	for (size_t i = 0; i < s.count; i = next) {
-		uint64_t limit = UINT64_MAX;
+		uint64_t least, limit;
 		struct wal_scan scan;
 
-		/* The next one of the chain; blank ones were never used. */
-		for (next = i + 1; next < s.count; next++)
-			if (headers[next].valid &&
-			    headers[next].public.prev_segment)
-				break;
-		if (next < s.count) {
-			if (headers[next].public.prev_segment !=
-			    s.numbers[i]) {
-				rc = err_set(err, LSMKV_ECORRUPT,
-					     "%s/%s is missing: a later "
-					     "segment follows it",
-					     dir->path,
-					     name_wal(headers[next]
-							      .public
-							      .prev_segment,
-						      name));
-				goto done;
-			}
-			limit = headers[next].public.prev_end;
-		}
+		rc = next_segment(dir, &s, headers, i, &next, &least, err);
+		if (rc)
+			goto done;
+		limit = next < s.count ? least : UINT64_MAX;
 		result->segments++;
 		result->relaxed |= headers[i].public.relaxed;
 		rc = scan_segment(dir, s.numbers[i], limit, replay_record,
 				  &replay, &scan, err);
 		if (rc)
 			goto done;
-		if (limit == UINT64_MAX
-			    ? scan.tail == WAL_TAIL_CLEAN && !scan.later_synced
-			    : scan.end >= limit)
+		if (scan.end >= least &&
+		    (scan.end >= limit || (scan.tail == WAL_TAIL_CLEAN &&
+					   !scan.later_synced)))
 			continue;
 		rc = judge_tail(dir, &s, headers, i, &scan, result, err);
 		goto done; /* what follows a torn tail is dropped with it */

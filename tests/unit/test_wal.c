@@ -376,6 +376,49 @@ unfinished_recoveries(void **state)
 	assert_non_null(strstr(err.message, "000009.wal"));
 }
 
+/*
+ * A segment that was made but never written to does not end the log: the one
+ * before it may have been written on, and another one may follow that.
+ */
+static void
+unused_segments(void **state)
+{
+	struct log *l = *state;
+	struct wal *w = create(l, 1, 0, 0, 1, false), *unused;
+	struct wal_replay_result r;
+	struct err err = ERR_INIT;
+	uint64_t next, first, second;
+
+	append_synced(w, 1, 2, 20);
+	first = wal_end(w);
+	unused = create(l, 2, 1, first, 3, false);
+	append_synced(w, 3, 2, 20);
+	second = wal_end(w);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(next, 5);
+	/* it proves what was on disk when it was made, and no more */
+	tmpdir_flip(l->path, "000001.wal", second - 1 - 8, 1);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(next, 3);
+	assert_int_equal(r.dropped_offset, first);
+	tmpdir_flip(l->path, "000001.wal", second - 1 - 8, 1);
+	tmpdir_flip(l->path, "000001.wal", first - 1 - 8, 1);
+	assert_int_equal(replay(l, 1, &next, &r, &err), LSMKV_ECORRUPT);
+	tmpdir_flip(l->path, "000001.wal", first - 1 - 8, 1);
+
+	wal_close(w);
+	w = create(l, 3, 1, second, 5, false);
+	append_synced(w, 5, 1, 20);
+	wal_close(w);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(next, 6);
+	assert_int_equal(r.dropped_segment, 0);
+	/* two logs out of one cannot be */
+	append_synced(unused, 3, 1, 20);
+	wal_close(unused);
+	assert_int_equal(replay(l, 1, &next, &r, &err), LSMKV_ECORRUPT);
+}
+
 /* A damaged header is an error; one of a later format says so. */
 static void
 bad_headers(void **state)
@@ -448,6 +491,7 @@ main(void)
 		TEST(missing_segments),
 		TEST(leftovers_of_failed_append),
 		TEST(unfinished_recoveries),
+		TEST(unused_segments),
 		TEST(bad_headers),
 		TEST(forged_record),
 	};
