@@ -301,6 +301,7 @@ dump_file(struct dump *d, const struct file *f, struct err *err)
 		rc = dump_sst(d, f->number, err);
 		break;
 	case NAME_IS_LOCK:
+	case NAME_IS_RESERVE:
 		return 0;
 	case NAME_IS_MANIFEST_TMP:
 	case NAME_IS_SST_TMP:

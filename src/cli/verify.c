@@ -580,6 +580,7 @@ is_named(const struct verify *v, const struct file *f)
 {
 	switch (f->kind) {
 	case NAME_IS_LOCK:
+	case NAME_IS_RESERVE:
 	case NAME_IS_MANIFEST:
 		return true;
 	case NAME_IS_WAL:

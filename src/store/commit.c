@@ -202,9 +202,8 @@ load_now(struct store *s)
 	struct view *v = view_enter(&s->views, &slot);
 	struct load load = { 0 };
 
-	load.active = load.held = memtable_bytes(v->active);
-	for (size_t i = 0; i < v->sealed_count; i++)
-		load.held += memtable_bytes(v->sealed[i]);
+	load.active = memtable_bytes(v->active);
+	load.held = view_memtable_bytes(v);
 	load.sealed = v->sealed_count;
 	load.level0 = v->levels->level[0].count;
 	view_leave(slot);
@@ -303,6 +302,10 @@ seal(struct store *s, struct err *err)
 	header.first_version = atomic_load(&s->published) + 1;
 	header.relaxed = s->options.sync != SYNC_ALWAYS;
 	rc = wal_create(&w, s->dir, &header, err);
+	if (rc == LSMKV_ENOSPC && reserve_give_up(&s->reserve)) {
+		header.segment = store_next_file(s);
+		rc = wal_create(&w, s->dir, &header, err);
+	}
 	if (rc)
 		return rc;
 	m = memtable_new(header.segment);
@@ -505,6 +508,8 @@ log_group(struct store *s, struct writer *leader, struct writer *last,
 		return rc;
 
 	rc = wal_append(c->wal, &partial, err); /* 2 */
+	if (rc == LSMKV_ENOSPC && reserve_give_up(&s->reserve) && !partial)
+		rc = wal_append(c->wal, &partial, err);
 	if (rc) {
 		if (partial && rc == LSMKV_ENOSPC)
 			c->wal_broken = true;
@@ -665,12 +670,37 @@ check_op(const struct op *op, struct err *err)
 	return 0;
 }
 
+/* While the disk is full. */
+static int
+check_full_disk(struct store *s, bool sets, struct err *err)
+{
+	struct view_slot *slot;
+	struct view *v;
+	uint64_t tree, memtables;
+
+	if (sets)
+		return err_set(err, LSMKV_ENOSPC,
+			       "the disk is full: only deletions are taken; "
+			       "make room, or delete something and wait for "
+			       "compaction");
+	v = view_enter(&s->views, &slot);
+	tree = levels_bytes(v->levels);
+	memtables = view_memtable_bytes(v);
+	view_leave(slot);
+	if (reserve_has_room(&s->reserve, tree, memtables))
+		return 0;
+	return err_set(err, LSMKV_ENOSPC,
+		       "the disk is full: what is left is for flush and "
+		       "compaction; try again when they have made room");
+}
+
 int
 store_write(struct store *s, struct op *ops, size_t count, size_t *failed,
 	    struct err *err)
 {
 	struct writer w = { .ops = ops, .count = count, .err = err };
 	struct entry e;
+	bool sets = false;
 	int rc = 0;
 
 	if (atomic_load(&s->closing))
@@ -684,7 +714,10 @@ store_write(struct store *s, struct op *ops, size_t count, size_t *failed,
 		w.log_bytes += entry_encoded_size(&e, 0);
 		w.memtable_bytes += memtable_entry_bytes(&e);
 		w.conditional |= op_reads(&ops[i]);
+		sets |= ops[i].kind != ENTRY_TOMBSTONE;
 	}
+	if (!rc && atomic_load(&s->reserve.low))
+		rc = check_full_disk(s, sets, err);
 	if (!rc && w.conditional)
 		rc = read_ahead(s, &w, err);
 	if (rc)

@@ -284,6 +284,7 @@ note_success(struct work *w)
 	c->stat.dropped_shadowed += r->shadowed;
 	c->stat.dropped_expired += r->expired;
 	c->stat.dropped_tombstones += r->tombstones;
+	c->stat.last_code = 0;
 	c->stat.last_error[0] = '\0';
 	pthread_mutex_unlock(&c->mutex);
 	remember_retained(w);
@@ -395,6 +396,7 @@ run_move(struct compactor *c, const struct plan *plan, struct err *err)
 		return rc;
 	pthread_mutex_lock(&c->mutex);
 	c->stat.moves++;
+	c->stat.last_code = 0;
 	c->stat.last_error[0] = '\0';
 	pthread_mutex_unlock(&c->mutex);
 	log_info("compaction: sst %" PRIu64 " moved from level %u to %u, "
@@ -514,6 +516,7 @@ note_failure(struct compactor *c, const struct err *err)
 		c->delay_ms = DELAY_MAX_MS;
 	pthread_mutex_lock(&c->mutex);
 	c->stat.failures++;
+	c->stat.last_code = err->code;
 	(void)strlcpy(c->stat.last_error, err->message,
 	              sizeof(c->stat.last_error));
 	pthread_mutex_unlock(&c->mutex);

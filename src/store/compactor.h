@@ -63,6 +63,7 @@ struct compactor_stat {
 	uint64_t job_bytes, job_done;  /* its input bytes, and how many are
 					   through */
 	pid_t helper;                  /* 0 when none */
+	int last_code;                 /* of the last job: 0, or why it failed */
 	char last_error[256];          /* "" when the last job was fine */
 };
 

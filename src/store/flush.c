@@ -26,6 +26,7 @@
 #define RETRY_FIRST_MS 100u
 #define RETRY_MOST_MS 5000u
 #define LOOK_MS 500u /* how often idleness is looked at */
+#define MEMTABLE_GROWTH 4u /* expected from look to look, for the reserve */
 #define AGED 6u      /* a memtable with tombstones is old after this many
 			idle times, however busy it is */
 
@@ -331,6 +332,35 @@ sleep_until_woken(struct flush *f, unsigned ms)
 	pthread_mutex_unlock(&f->mutex);
 }
 
+/*
+ * Gives the reserve up where background work has met a full disk, and holds
+ * it (again) where there is room.
+ */
+static void
+tend_reserve(struct store *s)
+{
+	struct compactor_stat c;
+	struct view_slot *slot;
+	struct view *v;
+	uint64_t tree, memtables;
+
+	compactor_get_stat(s->compactor, &c);
+	if (c.last_code == LSMKV_ENOSPC ||
+	    atomic_load(&s->flush.last_error) == LSMKV_ENOSPC) {
+		reserve_give_up(&s->reserve);
+		return;
+	}
+	v = view_enter(&s->views, &slot);
+	tree = levels_bytes(v->levels);
+	memtables = view_memtable_bytes(v);
+	view_leave(slot);
+	/* They may grow much before this is looked at again. */
+	memtables *= MEMTABLE_GROWTH;
+	if (memtables > (STORE_SEALED_MAX + 1) * s->options.memtable_bytes)
+		memtables = (STORE_SEALED_MAX + 1) * s->options.memtable_bytes;
+	reserve_hold(&s->reserve, reserve_target(tree, memtables));
+}
+
 static void *
 flush_main(void *arg)
 {
@@ -343,6 +373,8 @@ flush_main(void *arg)
 		struct memtable *m = oldest_sealed(s);
 		int rc;
 
+		if (!atomic_load(&s->failed))
+			tend_reserve(s);
 		if (!m) {
 			view_box_reclaim(&s->views);
 			if (!atomic_load(&s->failed) && wants_idle_seal(s) &&

@@ -44,6 +44,7 @@ name_parse(const char *name, uint64_t *number)
 		enum name_kind kind;
 	} fixed[] = {
 		{ NAME_LOCK, NAME_IS_LOCK },
+		{ NAME_RESERVE, NAME_IS_RESERVE },
 		{ NAME_MANIFEST, NAME_IS_MANIFEST },
 		{ NAME_MANIFEST_TMP, NAME_IS_MANIFEST_TMP },
 	};

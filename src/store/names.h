@@ -2,7 +2,8 @@
 /*
  * What the files of a store are called. The only place that knows.
  *
- *     LOCK  MANIFEST  MANIFEST.tmp  000012.wal  000013.sst  000013.sst.tmp
+ *     LOCK  RESERVE  MANIFEST  MANIFEST.tmp
+ *     000012.wal  000013.sst  000013.sst.tmp
  *
  * Numbers come from one sequence for all files and are never used twice.
  */
@@ -13,11 +14,12 @@
 #include <stdint.h>
 
 #define NAME_LOCK "LOCK"
+#define NAME_RESERVE "RESERVE"
 #define NAME_MANIFEST "MANIFEST"
 #define NAME_MANIFEST_TMP "MANIFEST.tmp"
 #define NAME_MAX_LEN 32 /* bytes, NUL included, of the longest name */
 
-enum name_kind { NAME_OTHER, NAME_IS_LOCK, NAME_IS_MANIFEST,
+enum name_kind { NAME_OTHER, NAME_IS_LOCK, NAME_IS_RESERVE, NAME_IS_MANIFEST,
 		 NAME_IS_MANIFEST_TMP, NAME_IS_WAL, NAME_IS_SST,
 		 NAME_IS_SST_TMP };
 

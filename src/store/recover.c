@@ -305,6 +305,7 @@ remove_file(void *arg, const char *name)
 		remove = true;
 		break;
 	case NAME_IS_LOCK:
+	case NAME_IS_RESERVE:
 	case NAME_IS_MANIFEST:
 	case NAME_OTHER:
 		break;
@@ -327,8 +328,8 @@ first_view(struct recovery *r, struct err *err)
 	return 0;
 }
 
-int
-store_recover(struct store *s, struct err *err)
+static int
+recover(struct store *s, struct err *err)
 {
 	struct recovery r = { .store = s };
 	int rc;
@@ -366,5 +367,22 @@ done:
 	memtable_unref(r.memtable);
 	levels_unref(r.levels);
 	manifest_release(&r.manifest);
+	return rc;
+}
+
+int
+store_recover(struct store *s, struct err *err)
+{
+	int rc = recover(s, err);
+
+	/* On a full disk the reserve is what there is to start with. */
+	if (rc == LSMKV_ENOSPC && !atomic_load(&s->views.current) &&
+	    reserve_give_up(&s->reserve)) {
+		wal_close(s->commit.wal);
+		s->commit.wal = NULL;
+		memtable_unref(s->commit.active);
+		s->commit.active = NULL;
+		rc = recover(s, err);
+	}
 	return rc;
 }

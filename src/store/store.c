@@ -33,6 +33,7 @@ store_options_init(struct store_options *options)
 	options->level0_slow = 8;
 	options->level0_stop = 20;
 	options->flush_deflate_level = DEFLATE_FAST;
+	options->scrub_s = 7 * 24 * 3600;
 	options->compactor.level0_files = 4;
 	options->compactor.silence_ms = 30000;
 	options->compactor.reclaim_ms = 5000;
@@ -235,6 +236,7 @@ store_open(struct store **out, const char *path,
 		rc = err_nomem(err, sizeof(s->cache));
 		goto done;
 	}
+	reserve_init(&s->reserve, s->dir);
 	rc = store_recover(s, err);
 	if (!rc)
 		rc = commit_init(s, err);
@@ -242,6 +244,9 @@ store_open(struct store **out, const char *path,
 		rc = start_compactor(s, err);
 	if (!rc)
 		rc = flush_start(s, err);
+	if (!rc && s->options.scrub_s)
+		rc = scrub_start(&s->scrub, &s->views, s->options.scrub_s,
+				 err);
 done:
 	if (rc) {
 		store_close(s, NULL);
@@ -259,6 +264,7 @@ store_close(struct store *s, struct err *err)
 	if (!s)
 		return 0;
 	atomic_store(&s->closing, true);
+	scrub_stop(s->scrub);
 	flush_stop(s);
 	compactor_stop(s->compactor);
 	rc = commit_stop(s, err);
@@ -268,6 +274,8 @@ store_close(struct store *s, struct err *err)
 		memtable_unref(s->commit.active);
 	block_cache_free(s->cache);
 	free(s->snapshots);
+	if (s->reserve.dir)
+		reserve_release(&s->reserve);
 	fs_close(&s->lock);
 	fs_dir_close(s->dir);
 	destroy_sync(s);
@@ -471,6 +479,8 @@ store_get_stat(struct store *s, struct store_stat *stat)
 	stat->stalls = atomic_load(&s->stalls);
 	stat->stall_us = atomic_load(&s->stall_us);
 	stat->refused = atomic_load(&s->refused);
+	stat->disk_full = atomic_load(&s->reserve.low);
+	stat->disk_full_times = atomic_load(&s->reserve.given_up);
 	pthread_mutex_lock(&s->failure_mutex);
 	stat->failed = atomic_load(&s->failed);
 	memcpy(stat->failure, s->failure, sizeof(stat->failure));
@@ -490,5 +500,7 @@ store_get_stat(struct store *s, struct store_stat *stat)
 	}
 	block_cache_get_stat(s->cache, &stat->cache);
 	compactor_get_stat(s->compactor, &stat->compactor);
+	if (s->scrub)
+		scrub_get_stat(s->scrub, &stat->scrub);
 	view_unref(v);
 }

@@ -13,6 +13,7 @@
 #include "store/block_cache.h"
 #include "store/compactor.h"
 #include "store/scan.h"
+#include "store/scrub.h"
 
 enum sync_mode {
 	SYNC_ALWAYS,   /* a write returns once it is on disk */
@@ -33,6 +34,8 @@ struct store_options {
 				       writers, */
 	unsigned level0_stop;       /* and that stop them (LSMKV_ESTALLED) */
 	int flush_deflate_level;    /* of level 0 SSTs */
+	uint64_t scrub_s;           /* seconds in which all SSTs are read and
+				       checked once; 0: never */
 	struct compactor_options compactor;
 };
 
@@ -135,6 +138,8 @@ struct store_stat {
 	uint64_t flushes, flush_failures, flush_bytes;
 	uint64_t stalls, stall_us; /* writes slowed, and for how long in all */
 	uint64_t refused;          /* LSMKV_ESTALLED answers */
+	bool disk_full;            /* sets are refused until there is room */
+	uint64_t disk_full_times;
 	bool failed;               /* writes are off until a restart */
 	char failure[256];         /* why, "" when not failed */
 	struct {
@@ -142,6 +147,7 @@ struct store_stat {
 	} level[LEVELS_MAX];
 	struct block_cache_stat cache;
 	struct compactor_stat compactor;
+	struct scrub_stat scrub;
 };
 
 void store_get_stat(struct store *s, struct store_stat *stat);

@@ -25,6 +25,7 @@
 #include <pthread.h>
 
 #include "store/manifest.h"
+#include "store/reserve.h"
 #include "store/store.h"
 #include "store/view.h"
 #include "store/wal.h"
@@ -72,6 +73,8 @@ struct store {
 	struct store_options options;
 	struct block_cache *cache;
 	struct compactor *compactor;
+	struct scrub *scrub;         /* NULL when it is off */
+	struct reserve reserve;
 	struct view_box views;
 	pthread_mutex_t view_mutex;
 	pthread_mutex_t manifest_mutex;

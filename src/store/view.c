@@ -127,6 +127,16 @@ view_hold(struct view_box *box)
 	return v;
 }
 
+uint64_t
+view_memtable_bytes(const struct view *v)
+{
+	uint64_t bytes = memtable_bytes(v->active);
+
+	for (size_t i = 0; i < v->sealed_count; i++)
+		bytes += memtable_bytes(v->sealed[i]);
+	return bytes;
+}
+
 /* ---- looking a key up ---- */
 
 int

@@ -63,6 +63,9 @@ void view_leave(struct view_slot *slot);
 /* The current view with a reference, for a long stay. */
 struct view *view_hold(struct view_box *box);
 
+/* Bytes of its memtables. */
+uint64_t view_memtable_bytes(const struct view *v);
+
 /* What view_get found; release it with view_hit_release. */
 struct view_hit {
 	struct entry entry; /* good until the release, inside the view */

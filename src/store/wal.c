@@ -170,7 +170,7 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 	struct buf *r = &w->record;
 	uint64_t synced = atomic_load_explicit(&w->synced,
 					       memory_order_acquire);
-	size_t payload = r->len - WAL_RECORD_HEADER_BYTES;
+	size_t unpadded = r->len, payload = r->len - WAL_RECORD_HEADER_BYTES;
 	size_t written = 0;
 	unsigned char *b;
 	int rc;
@@ -195,8 +195,10 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 		b[r->len++] = 0;
 
 	rc = allocate(w, r->len, err);
-	if (rc)
+	if (rc) {
+		r->len = unpadded; /* so that it can be tried again */
 		return rc;
+	}
 	rc = fs_write(&w->file, b, r->len, w->end, &written, err);
 	if (rc) {
 		*partial = true;

@@ -57,9 +57,9 @@ int wal_begin(struct wal *w, uint64_t first_version, struct err *err);
 int wal_add(struct wal *w, const struct entry *e, struct err *err);
 /*
  * Appends the record with one write(2), into space allocated before it. On
- * LSMKV_ENOSPC or any other error nothing counts as appended; if
- * *partial is then set, bytes of it may be in the file and this segment must
- * not be appended to any more.
+ * LSMKV_ENOSPC or any other error nothing counts as appended, and the same
+ * record may be tried again; but if *partial is then set, bytes of it may be
+ * in the file and this segment must not be appended to any more.
  */
 int wal_append(struct wal *w, bool *partial, struct err *err);
 /*

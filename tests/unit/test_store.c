@@ -504,8 +504,8 @@ space_comes_back(void **state)
 	while (store_files(f) && clock_mono_ns() < until)
 		clock_sleep_us(10000);
 	assert_int_equal(store_files(f), 0);
-	/* LOCK, MANIFEST, one segment; a file just unlinked may be there */
-	assert_true(tmpdir_count(f->path) <= 4);
+	/* LOCK, RESERVE, MANIFEST, one segment; and one just unlinked */
+	assert_true(tmpdir_count(f->path) <= 5);
 }
 
 /* A second owner is refused, and told who holds the store. */
@@ -595,6 +595,45 @@ sync_modes(void **state)
 			snprintf(value, sizeof(value), "value %d %050d", i, m);
 			expect(f, key, value);
 		}
+}
+
+/* The scrub finds a flipped byte by itself, and tells it once. */
+static void
+scrub_finds_rot(void **state)
+{
+	struct fixture *f = *state;
+	struct store_stat stat;
+	uint64_t until = clock_mono_ns() + UINT64_C(60000000000);
+	char name[32];
+
+	set(f, "a", "1");
+	set(f, "b", "2");
+	assert_int_equal(store_flush(f->store, NULL), 0);
+	assert_int_equal(store_close(f->store, NULL), 0);
+	for (int n = 1;; n++) {
+		snprintf(name, sizeof(name), "%06d.sst", n);
+		if (tmpdir_has(f->path, name))
+			break;
+	}
+	f->options.scrub_s = 1;
+	open_store(f);
+	do {
+		clock_sleep_us(10000);
+		store_get_stat(f->store, &stat);
+	} while (!stat.scrub.rounds && clock_mono_ns() < until);
+	assert_true(stat.scrub.rounds > 0);
+	assert_true(stat.scrub.bytes > 0);
+	assert_int_equal(stat.scrub.damaged, 0);
+	tmpdir_flip(f->path, name, 20, 1); /* in its first data block */
+	do {
+		clock_sleep_us(10000);
+		store_get_stat(f->store, &stat);
+	} while (!stat.scrub.damaged && clock_mono_ns() < until);
+	assert_int_equal(stat.scrub.damaged, 1);
+	clock_sleep_us(2500000);
+	store_get_stat(f->store, &stat);
+	assert_int_equal(stat.scrub.damaged, 1);
+	tmpdir_flip(f->path, name, 20, 1);
 }
 
 /* ---- threads ---- */
@@ -810,6 +849,7 @@ main(void)
 		TEST(missing_manifest),
 		TEST(bad_options),
 		TEST(sync_modes),
+		TEST(scrub_finds_rot),
 		TEST(counter_of_many),
 		TEST(each_value_deleted_once),
 		TEST(batches_are_seen_whole),
