@@ -33,6 +33,7 @@ struct tree {
 	struct manifest manifest;
 	struct segment *segments; /* owned; needed ones, ascending */
 	size_t segment_count;
+	uint64_t reserve; /* bytes of RESERVE; 0: there is none */
 };
 
 static void
@@ -93,6 +94,9 @@ read_tree(struct fs_dir *dir, struct tree *t, struct err *err)
 		rc = err_nomem(err, list.count * sizeof(*t->segments));
 		goto done;
 	}
+	/* Given up while we look is as good as not there. */
+	if (file_size(dir, NAME_RESERVE, &t->reserve, NULL))
+		t->reserve = 0;
 	for (size_t i = 0; i < list.count && !rc; i++) {
 		struct segment *g = &t->segments[t->segment_count];
 		uint64_t size;
@@ -204,7 +208,7 @@ print_tree(FILE *out, const struct fs_dir *dir, const struct tree *t,
 	struct level_sum level[LEVELS_MAX] = { { 0 } }, all = { 0 };
 	uint64_t wal_entries = 0, wal_version = 0;
 	unsigned deepest = 0;
-	char name[NAME_MAX_LEN];
+	char name[NAME_MAX_LEN], reserve[TEXT_MAX];
 
 	for (size_t i = 0; i < m->file_count; i++) {
 		sum_file(&level[m->files[i].level], &m->files[i].info);
@@ -246,6 +250,9 @@ print_tree(FILE *out, const struct fs_dir *dir, const struct tree *t,
 	if (wal_version)
 		fprintf(out, ", newest version %" PRIu64, wal_version);
 	fputc('\n', out);
+	if (t->reserve)
+		fprintf(out, "\n%s kept back for a full disk\n",
+		        text_size(reserve, t->reserve, exact));
 }
 
 int
