@@ -16,6 +16,7 @@
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -110,14 +111,18 @@ parse_max_value(struct settings *s, char *text)
 	               : "a size from 1 to 1G, as in 16M";
 }
 
-/* A duration such as 100ms, 2s, 1m. */
+/* A duration such as 100ms, 2s, 1m, 6h, 7d. */
 static bool
-parse_duration(const char *text, unsigned max_ms, unsigned *ms)
+parse_duration(const char *text, uint64_t max_ms, uint64_t *ms)
 {
 	static const struct {
 		const char *name;
 		unsigned ms;
-	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 } };
+	} units[] = { { "ms", 1 },
+		      { "s", 1000 },
+		      { "m", 60000 },
+		      { "h", 3600000 },
+		      { "d", 86400000 } };
 	size_t digits = strspn(text, "0123456789");
 	const char *bad = NULL;
 	char number[16];
@@ -130,7 +135,9 @@ parse_duration(const char *text, unsigned max_ms, unsigned *ms)
 		if (strcmp(text + digits, units[i].name))
 			continue;
 		*ms = units[i].ms *
-		      (unsigned)strtonum(number, 1, max_ms / units[i].ms, &bad);
+		      (uint64_t)strtonum(number, 1,
+		                         (long long)(max_ms / units[i].ms),
+		                         &bad);
 		return !bad;
 	}
 	return false;
@@ -140,6 +147,7 @@ static const char *
 parse_sync(struct settings *s, char *text)
 {
 	static const char interval[] = "interval=";
+	uint64_t ms;
 
 	s->sync = text;
 	if (!strcmp(text, "always"))
@@ -147,12 +155,28 @@ parse_sync(struct settings *s, char *text)
 	else if (!strcmp(text, "none"))
 		s->store.sync = SYNC_NONE;
 	else if (!strncmp(text, interval, sizeof(interval) - 1) &&
-	         parse_duration(text + sizeof(interval) - 1, 60000,
-	                        &s->store.interval_ms))
+	         parse_duration(text + sizeof(interval) - 1, 60000, &ms)) {
 		s->store.sync = SYNC_INTERVAL;
-	else
+		s->store.interval_ms = (unsigned)ms;
+	} else {
 		return "always, none or interval=TIME with a time from 1ms "
 		       "to 1m";
+	}
+	return NULL;
+}
+
+static const char *
+parse_scrub(struct settings *s, char *text)
+{
+	uint64_t ms;
+
+	if (!strcmp(text, "never")) {
+		s->store.scrub_s = 0;
+		return NULL;
+	}
+	if (!parse_duration(text, 366 * 86400000ull, &ms) || ms < 1000)
+		return "never, or a time from 1s to 366d, as in 7d";
+	s->store.scrub_s = ms / 1000;
 	return NULL;
 }
 
@@ -261,6 +285,10 @@ static const struct {
 	  "interval=TIME: a crash of the machine may take\n"
 	  "the writes of that time with it; none: more",
 	  parse_sync },
+	{ "scrub", "LSMKV_SCRUB", "TIME",
+	  "read and check everything on disk once in this\n"
+	  "time; never turns that off (7d)",
+	  parse_scrub },
 	{ "max-value", "LSMKV_MAX_VALUE", "SIZE", "of one value (16M)",
 	  parse_max_value },
 	{ "threads", "LSMKV_THREADS", "N",
@@ -312,7 +340,7 @@ print_help(void)
 	       "--data-dir, and so\n"
 	       "on; the option wins. Several names in a variable are "
 	       "separated by commas. Sizes\n"
-	       "take K, M, G (powers of 1024), times ms, s, m.\n",
+	       "take K, M, G (powers of 1024), times ms, s, m, h, d.\n",
 	       "--help", "--version");
 }
 

@@ -42,7 +42,7 @@ cgi() {
 # --help names every option and its variable; --version is one line.
 @test "fcgi: help and version" {
 	run -0 --separate-stderr "$fcgi" --help
-	for option in data-dir socket memory memtable sync max-value threads \
+	for option in data-dir socket memory memtable sync scrub max-value threads \
 		host allow-origin helper log-level help version; do
 		[[ $output == *"--$option"* ]]
 	done
@@ -78,6 +78,10 @@ cgi() {
 		sync interval=0ms
 		sync interval=2m
 		sync interval=1h
+		scrub 0s
+		scrub 10ms
+		scrub 5
+		scrub 1000d
 		max-value 0
 		max-value 2G
 		threads 0
