@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Fuzz target: a request as a web server sends it.
+ *
+ *     byte 0: bits 0-1: 0: a raw stream, for what looks at it before libfcgi
+ *                       1: variables and body, for the API
+ *                       2, 3: the same, also through the responder's socket
+ *     byte 1: how the stream is cut into records, or into pieces
+ *     then:   the stream; or "NAME=value" lines, an empty line, and the body
+ *
+ * libfcgi trusts its peer, which is why only web servers may reach the socket
+ * (doc/reliability.md); so it is fed well-formed records only, whose content
+ * is anything. Every answer is well formed, is one of ours, and has no line
+ * that is not; what /set takes, /get gives; and the responder's answer is to
+ * the byte the one that the API makes without it.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <json.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "fuzz/fuzz.h"
+#include "http/api_json.h"
+#include "http/fcgi.h"
+#include "http/listen.h"
+#include "http/record.h"
+#include "http/text.h"
+#include "lib/fake_engine.h"
+
+#define INPUT_MAX (16u << 10)
+#define VARIABLES_MAX 64u
+#define MAX_VALUE 2048u
+
+const char fuzz_name[] = "fcgi";
+
+/* ---- an engine that can be emptied under an api ---- */
+
+struct forward {
+	struct engine engine; /* first: what the api holds */
+	struct engine *to;    /* NULL: a new one */
+};
+
+static struct engine *
+forward_to(struct engine *e)
+{
+	struct forward *f = (struct forward *)e;
+
+	if (!f->to)
+		f->to = fake_engine_new();
+	return f->to;
+}
+
+static int
+forward_get(struct engine *e, struct slice key, uint64_t snapshot,
+            struct buf *value, struct entry_info *info, struct err *err)
+{
+	return engine_get(forward_to(e), key, snapshot, value, info, err);
+}
+
+static int
+forward_write(struct engine *e, struct op *ops, size_t count, size_t *failed,
+              struct err *err)
+{
+	return engine_write(forward_to(e), ops, count, failed, err);
+}
+
+static const struct engine_ops forward_ops = { .get = forward_get,
+	                                       .write = forward_write };
+static struct forward here = { { &forward_ops }, NULL };
+static struct forward there = { { &forward_ops }, NULL };
+
+static void
+forward_empty(struct forward *f)
+{
+	if (f->to && fake_engine_count(f->to)) {
+		engine_close(f->to, NULL);
+		f->to = NULL;
+	}
+}
+
+/* ---- the API, here and behind the socket ---- */
+
+static struct api *api;   /* over `here` */
+static struct fcgi *fcgi; /* with an api over `there` */
+static struct sockaddr_un address;
+
+static void
+start(void)
+{
+	static const char *const origins[] = { "http://friend.example", NULL };
+	struct api_options options = { .max_value_bytes = MAX_VALUE,
+		                       .origins = origins };
+	struct fcgi_options fcgi_options = { .threads = 1, .timeout_ms = 2000 };
+	struct api *behind;
+
+	REQUIRE(!api_new(&api, &here.engine, &options, NULL));
+	REQUIRE(!api_new(&behind, &there.engine, &options, NULL));
+	address.sun_family = AF_UNIX;
+	fuzz_dir();
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket",
+	         fuzz_path());
+	REQUIRE(!listen_open(address.sun_path, &fcgi_options.listen_fd, NULL));
+	REQUIRE(!fcgi_start(&fcgi, behind, &fcgi_options, NULL));
+}
+
+/* ---- the request ---- */
+
+struct input {
+	char *variables[VARIABLES_MAX + 1]; /* "NAME=value", NULL-terminated */
+	size_t lens[VARIABLES_MAX];         /* NULs inside of them count */
+	size_t count;
+	struct slice body;
+	char *memory; /* of the variables; owned */
+};
+
+static void
+input_read(struct input *in, struct slice text)
+{
+	char *at;
+
+	memset(in, 0, sizeof(*in));
+	in->memory = malloc(text.len + 1);
+	REQUIRE(in->memory);
+	if (text.len)
+		memcpy(in->memory, text.data, text.len);
+	in->memory[text.len] = '\0';
+	at = in->memory;
+	while (text.len) {
+		const unsigned char *end = memchr(text.data, '\n', text.len);
+		size_t len = end ? (size_t)(end - text.data) : text.len;
+		size_t skip = end ? len + 1 : len;
+
+		at[len] = '\0';
+		text = slice_make(text.data + skip, text.len - skip);
+		if (!len)
+			break;
+		if (in->count < VARIABLES_MAX && memchr(at, '=', len)) {
+			in->lens[in->count] = len;
+			in->variables[in->count++] = at;
+		}
+		at += skip;
+	}
+	in->body = text;
+}
+
+/* ---- the answer ---- */
+
+static const char *const our_lines[] = {
+	"Status: ",
+	"Content-Length: ",
+	"X-Content-Type-Options: nosniff",
+	"Content-Security-Policy: default-src 'none'; sandbox",
+	"Cache-Control: no-store",
+	"Content-Type: text/plain; charset=utf-8",
+	"Content-Type: application/json",
+	"Content-Type: application/problem+json",
+	"Content-Type: application/octet-stream",
+	"ETag: \"",
+	"Allow: ",
+	"Retry-After: ",
+	"Vary: Origin",
+	"Access-Control-Expose-Headers: ETag",
+	"Access-Control-Allow-Origin: http://friend.example",
+};
+
+/* The status; what else the answer says is ours, and fits together. */
+static int
+check_answer(struct slice head, struct slice payload, bool head_only)
+{
+	const unsigned char *at = head.data, *end = head.data + head.len;
+	uint64_t length = UINT64_MAX;
+	int status = 0;
+
+	REQUIRE(head.len > 4 && !memcmp(end - 4, "\r\n\r\n", 4));
+	for (end -= 2; at < end;) {
+		const unsigned char *stop =
+			memmem(at, (size_t)(end - at), "\r\n", 2);
+		struct slice line;
+		size_t i = 0;
+
+		REQUIRE(stop);
+		line = slice_make(at, (size_t)(stop - at));
+		at = stop + 2;
+		for (size_t c = 0; c < line.len; c++)
+			REQUIRE(line.data[c] >= 0x20 && line.data[c] < 0x7f);
+		while (i < sizeof(our_lines) / sizeof(our_lines[0]) &&
+		       !slice_has_prefix(line, slice_str(our_lines[i])))
+			i++;
+		REQUIRE(i < sizeof(our_lines) / sizeof(our_lines[0]));
+		if (i == 0)
+			status = atoi((const char *)line.data + 8);
+		if (i == 1)
+			length = strtoull((const char *)line.data + 16, NULL,
+			                  10);
+	}
+	REQUIRE(status == 200 || (status >= 400 && status < 500));
+	REQUIRE(head_only ? !payload.len : payload.len == length);
+	if (status != 200 && !head_only) {
+		struct json_tokener *t = json_tokener_new();
+		struct json_object *object, *said;
+
+		json_tokener_set_flags(t, JSON_TOKENER_STRICT |
+		                                  JSON_TOKENER_VALIDATE_UTF8);
+		object = json_tokener_parse_ex(t, (const char *)payload.data,
+		                               (int)payload.len);
+		REQUIRE(object);
+		REQUIRE(json_object_object_get_ex(object, "status", &said));
+		REQUIRE(json_object_get_int(said) == status);
+		json_object_put(object);
+		json_tokener_free(t);
+	}
+	return status;
+}
+
+/* Answers through the API alone; head and payload, both, go to out. */
+static int
+answer_here(char *const *variables, struct slice body, struct buf *out)
+{
+	struct request r = { .method = METHOD_OTHER };
+	struct response res = { .status = 0 };
+	struct buf head = BUF_INIT;
+	struct slice payload;
+	int status;
+
+	request_read_env(&r, variables);
+	if (api_accepts(api, &r, &res)) {
+		REQUIRE(!buf_set(&r.body, body, NULL));
+		if (body.len == r.length)
+			api_answer(api, &r, &res);
+		else
+			api_refuse_body(&r, &res);
+	}
+	REQUIRE(!response_head(&res, &head, NULL));
+	payload = response_payload(&res);
+	status = check_answer(buf_slice(&head), payload,
+	                      r.method == METHOD_HEAD);
+	REQUIRE(!buf_set(out, buf_slice(&head), NULL));
+	REQUIRE(!buf_append_slice(out, payload, NULL));
+	buf_release(&head);
+	request_release(&r);
+	response_release(&res);
+	return status;
+}
+
+/* What /set took is what /get gives. */
+static void
+check_kept(const struct input *in)
+{
+	struct buf body = BUF_INIT, query = BUF_INIT, answer = BUF_INIT;
+	struct api_pair pair;
+	struct api_json j;
+	const unsigned char *end;
+	char *variables[] = { (char *)"REQUEST_METHOD=GET",
+		              (char *)"SCRIPT_NAME=/get",
+		              (char *)"HTTP_HOST=localhost", NULL, NULL };
+
+	REQUIRE(!buf_set(&body, in->body, NULL));
+	REQUIRE(api_json_begin(&j, &body) && api_json_pair(&j, &pair));
+	REQUIRE(!buf_append_slice(&query, slice_str("QUERY_STRING=key="),
+	                          NULL));
+	for (size_t i = 0; i < pair.key.len; i++) {
+		char byte[4];
+
+		snprintf(byte, sizeof(byte), "%%%02x", pair.key.data[i]);
+		REQUIRE(!buf_append(&query, byte, 3, NULL));
+	}
+	REQUIRE(!buf_append(&query, "", 1, NULL));
+	variables[3] = (char *)query.data;
+	REQUIRE(answer_here(variables, slice_make(NULL, 0), &answer) == 200);
+	end = memmem(answer.data, answer.len, "\r\n\r\n", 4);
+	REQUIRE(end);
+	end += 4;
+	REQUIRE(slice_equal(
+		slice_make(end, (size_t)(answer.data + answer.len - end)),
+		pair.value));
+	buf_release(&body);
+	buf_release(&query);
+	buf_release(&answer);
+}
+
+/* ---- FastCGI ---- */
+
+static void
+put_record(struct buf *b, unsigned char type, struct slice content,
+           unsigned char padding)
+{
+	unsigned char head[8] = { 1, type, 0, 1 };
+	static const unsigned char pad[255];
+
+	head[4] = (unsigned char)(content.len >> 8);
+	head[5] = (unsigned char)content.len;
+	head[6] = padding;
+	REQUIRE(!buf_append(b, head, sizeof(head), NULL));
+	REQUIRE(!buf_append_slice(b, content, NULL));
+	REQUIRE(!buf_append(b, pad, padding, NULL));
+}
+
+/* Content as records of at most `piece` bytes, and the empty one. */
+static void
+put_stream(struct buf *b, unsigned char type, struct slice content,
+           size_t piece)
+{
+	while (content.len) {
+		size_t n = content.len < piece ? content.len : piece;
+
+		put_record(b, type, slice_make(content.data, n),
+		           (unsigned char)(n % 8));
+		content = slice_make(content.data + n, content.len - n);
+	}
+	put_record(b, type, content, 0);
+}
+
+static void
+put_length(struct buf *b, size_t len)
+{
+	unsigned char four[4] = { (unsigned char)(len >> 24 | 0x80),
+		                  (unsigned char)(len >> 16),
+		                  (unsigned char)(len >> 8),
+		                  (unsigned char)len };
+
+	if (len < 128)
+		REQUIRE(!buf_append(b, four + 3, 1, NULL));
+	else
+		REQUIRE(!buf_append(b, four, 4, NULL));
+}
+
+static void
+put_request(struct buf *b, const struct input *in, unsigned cut)
+{
+	static const unsigned char begin[8] = { 0, 1 };
+	struct buf variables = BUF_INIT;
+	size_t piece = cut ? cut : 4096;
+
+	for (size_t i = 0; i < in->count; i++) {
+		const char *text = in->variables[i];
+		const char *equals = memchr(text, '=', in->lens[i]);
+		size_t name = (size_t)(equals - text);
+
+		put_length(&variables, name);
+		put_length(&variables, in->lens[i] - name - 1);
+		REQUIRE(!buf_append(&variables, text, name, NULL));
+		REQUIRE(!buf_append(&variables, equals + 1,
+		                    in->lens[i] - name - 1, NULL));
+	}
+	put_record(b, 1, slice_make(begin, sizeof(begin)), 0);
+	put_stream(b, 4, buf_slice(&variables), piece);
+	put_stream(b, 5, in->body, piece);
+	buf_release(&variables);
+}
+
+/* Sends the stream to the responder; its answer goes to out. */
+static void
+exchange(struct slice stream, struct buf *out)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct buf raw = BUF_INIT;
+	struct reader r;
+	bool ended = false;
+	ssize_t n;
+
+	REQUIRE(fd >= 0);
+	REQUIRE(!connect(fd, (struct sockaddr *)&address, sizeof(address)));
+	while (stream.len) {
+		n = send(fd, stream.data, stream.len, MSG_NOSIGNAL);
+		if (n < 0)
+			break; /* answered from the head, and closed */
+		stream = slice_make(stream.data + n, stream.len - (size_t)n);
+	}
+	do {
+		REQUIRE(!buf_reserve(&raw, 65536, NULL));
+		n = recv(fd, raw.data + raw.len, 65536, 0);
+		REQUIRE(n >= 0);
+		raw.len += (size_t)n;
+	} while (n);
+	close(fd);
+	r = reader_make(buf_slice(&raw));
+	while (reader_left(&r)) {
+		struct slice head = reader_take(&r, 8), content;
+
+		REQUIRE(!ended && !r.failed && head.data[0] == 1);
+		content = reader_take(&r, (uint64_t)head.data[4] << 8 |
+		                                  head.data[5]);
+		reader_take(&r, head.data[6]);
+		REQUIRE(!r.failed);
+		if (head.data[1] == 6)
+			REQUIRE(!buf_append_slice(out, content, NULL));
+		else if (head.data[1] == 3)
+			ended = true;
+		else
+			REQUIRE(head.data[1] == 7 && !content.len);
+	}
+	REQUIRE(ended);
+	buf_release(&raw);
+}
+
+/* ---- before libfcgi ---- */
+
+/* However a stream is cut, its request ends at the same byte. */
+static void
+check_stream(struct slice stream, unsigned cut)
+{
+	struct record_scan whole = RECORD_SCAN_INIT, pieces = RECORD_SCAN_INIT;
+	struct record_scan bytes = RECORD_SCAN_INIT;
+	size_t piece = cut + 1u, end = stream.len;
+	bool done = record_scan(&whole, stream);
+
+	REQUIRE(done == whole.whole);
+	for (size_t at = 0; at < stream.len; at++) {
+		bool was = bytes.whole;
+
+		REQUIRE(record_rest(&bytes) >= 1);
+		record_scan(&bytes, slice_make(stream.data + at, 1));
+		if (bytes.whole && !was)
+			end = at + 1;
+		REQUIRE(!was || bytes.whole);
+	}
+	REQUIRE(bytes.whole == done && bytes.head_whole == whole.head_whole);
+	for (size_t at = 0; at < stream.len; at += piece) {
+		size_t n = stream.len - at < piece ? stream.len - at : piece;
+
+		REQUIRE(record_scan(&pieces, slice_make(stream.data + at, n)) ==
+		        (done && at + n >= end));
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct buf answer = BUF_INIT, stream = BUF_INIT, other = BUF_INIT;
+	struct record_scan scan = RECORD_SCAN_INIT;
+	struct input in;
+	int status;
+
+	if (size < 2 || size > INPUT_MAX)
+		return 0;
+	if (!(data[0] & 3)) {
+		check_stream(slice_make(data + 2, size - 2), data[1]);
+		return 0;
+	}
+	if (!api)
+		start();
+	input_read(&in, slice_make(data + 2, size - 2));
+	status = answer_here(in.variables, in.body, &answer);
+	put_request(&stream, &in, data[1]);
+	/* Our own look at the records of a whole request sees its end. */
+	REQUIRE(!record_scan(&scan, slice_make(stream.data, stream.len - 1)));
+	REQUIRE(record_scan(&scan,
+	                    slice_make(stream.data + stream.len - 1, 1)));
+	if (data[0] & 2) {
+		exchange(buf_slice(&stream), &other);
+		REQUIRE(slice_equal(buf_slice(&answer), buf_slice(&other)));
+	}
+	if (status == 200 && here.to && fake_engine_count(here.to))
+		check_kept(&in);
+	forward_empty(&here);
+	forward_empty(&there);
+	free(in.memory);
+	buf_release(&answer);
+	buf_release(&stream);
+	buf_release(&other);
+	return 0;
+}
