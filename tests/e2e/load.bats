@@ -43,6 +43,28 @@ teardown() {
 	done
 }
 
+# 1,000 clients, each of them a kept connection to one of 8 workers: no 5xx, no
+# time-out, and a client that comes new is answered, too.
+@test "load: 1,000 kept connections on 8 workers" {
+	export LSMKV_THREADS=8
+	for server in nginx apache; do
+		start $server
+		wrk -t 2 -c 1000 -d 6 --timeout 10 -s "$lib/mixed.lua" \
+			"http://127.0.0.1:$(port_of $server)/" \
+			>"$base/wrk" 2>&1 3>&- &
+		wrk=$!
+		sleep 3
+		curl -s -m 10 -o /dev/null -w '%{http_code}' \
+			"http://127.0.0.1:$(port_of $server)/get?key=none" |
+			grep -x 404
+		wait $wrk
+		echo "$server: $(cat "$base/wrk")"
+		grep '^# ' "$base/wrk" | sed "s/#/# $server:/" >&3
+		grep -q "bad=0 connect=0 read=0 write=0 timeout=0" "$base/wrk"
+		stop $server
+	done
+}
+
 # 500 clients at once: no 5xx.
 @test "load: 500 connections" {
 	for server in lighttpd nginx apache; do
