@@ -15,6 +15,7 @@
 #include "store/wal_format.h"
 
 #define WINDOW (1u << 20) /* bytes read at once */
+#define WAL_SECTOR 512u   /* disks write so much at least */
 
 /* A file seen through a window that moves. */
 struct window {
@@ -62,7 +63,7 @@ struct segment_header {
 	struct wal_header public;
 	uint64_t salt;
 	bool valid;
-	bool blank;  /* not valid, and nothing else is in the file either: the
+	bool blank;  /* not valid, and nothing was ever written behind it: the
 			machine stopped while it was being created */
 	bool unused; /* valid, but the log did not go on there */
 };
@@ -85,40 +86,6 @@ file_is_blank(struct window *w, uint64_t from, bool *blank, struct err *err)
 		*blank = all_zero(b, len);
 		at += len;
 	}
-	return 0;
-}
-
-static int
-read_header(struct window *w, uint64_t segment, struct segment_header *h,
-	    struct err *err)
-{
-	const unsigned char *b;
-	int rc;
-
-	memset(h, 0, sizeof(*h));
-	if (w->size >= WAL_HEADER_BYTES) {
-		rc = window_get(w, 0, WAL_HEADER_BYTES, &b, err);
-		if (rc)
-			return rc;
-		h->valid = !memcmp(b + WAL_H_MAGIC, WAL_MAGIC, 8) &&
-			   get_u32(b + WAL_H_CRC) ==
-				   crc32_add(0, b, WAL_H_CRC) &&
-			   get_u64(b + WAL_H_SEGMENT) == segment;
-	}
-	if (!h->valid)
-		return file_is_blank(w, WAL_HEADER_BYTES, &h->blank, err);
-	if (get_u32(b + WAL_H_VERSION) != WAL_FORMAT_VERSION)
-		return err_set(err, LSMKV_EVERSION,
-			       "%s: WAL format version %" PRIu32
-			       "; this program reads version %u",
-			       w->file.name, get_u32(b + WAL_H_VERSION),
-			       WAL_FORMAT_VERSION);
-	h->salt = get_u64(b + WAL_H_SALT);
-	h->public.segment = segment;
-	h->public.prev_segment = get_u64(b + WAL_H_PREV_SEGMENT);
-	h->public.prev_end = get_u64(b + WAL_H_PREV_END);
-	h->public.first_version = get_u64(b + WAL_H_FIRST_VERSION);
-	h->public.relaxed = get_u32(b + WAL_H_FLAGS) & WAL_FLAG_RELAXED;
 	return 0;
 }
 
@@ -204,6 +171,69 @@ read_record(struct window *w, const struct segment_header *h, uint64_t offset,
 	r->synced = get_u64(b + WAL_R_SYNCED);
 	r->count = get_u32(b + WAL_R_COUNT);
 	r->payload = slice_make(b + WAL_RECORD_HEADER_BYTES, length);
+	return 0;
+}
+
+/*
+ * Without a valid header: was this segment ever in use? When the machine
+ * stops before a new segment is on the disk, its first sector may hold
+ * anything, the header of an older file too; all behind it reads as zeros. A
+ * sound record behind a header that is not one means damage.
+ */
+static int
+look_unwritten(struct window *w, struct segment_header *h, bool stale,
+	       struct err *err)
+{
+	struct wal_record r;
+	const unsigned char *b;
+	const char *reason;
+	int rc;
+
+	rc = file_is_blank(w, WAL_SECTOR, &h->blank, err);
+	if (rc || !h->blank || stale ||
+	    w->size < WAL_HEADER_BYTES + WAL_RECORD_HEADER_BYTES)
+		return rc;
+	rc = window_get(w, WAL_HEADER_BYTES, WAL_RECORD_HEADER_BYTES, &b, err);
+	if (rc)
+		return rc;
+	h->salt = get_u64(b + WAL_R_SALT);
+	rc = read_record(w, h, WAL_HEADER_BYTES, &r, &reason, err);
+	h->blank = rc == LSMKV_END;
+	return rc < 0 ? rc : 0;
+}
+
+static int
+read_header(struct window *w, uint64_t segment, struct segment_header *h,
+	    struct err *err)
+{
+	const unsigned char *b;
+	bool sound, stale = false;
+	int rc;
+
+	memset(h, 0, sizeof(*h));
+	if (w->size >= WAL_HEADER_BYTES) {
+		rc = window_get(w, 0, WAL_HEADER_BYTES, &b, err);
+		if (rc)
+			return rc;
+		sound = !memcmp(b + WAL_H_MAGIC, WAL_MAGIC, 8) &&
+			get_u32(b + WAL_H_CRC) == crc32_add(0, b, WAL_H_CRC);
+		h->valid = sound && get_u64(b + WAL_H_SEGMENT) == segment;
+		stale = sound && !h->valid;
+	}
+	if (!h->valid)
+		return look_unwritten(w, h, stale, err);
+	if (get_u32(b + WAL_H_VERSION) != WAL_FORMAT_VERSION)
+		return err_set(err, LSMKV_EVERSION,
+			       "%s: WAL format version %" PRIu32
+			       "; this program reads version %u",
+			       w->file.name, get_u32(b + WAL_H_VERSION),
+			       WAL_FORMAT_VERSION);
+	h->salt = get_u64(b + WAL_H_SALT);
+	h->public.segment = segment;
+	h->public.prev_segment = get_u64(b + WAL_H_PREV_SEGMENT);
+	h->public.prev_end = get_u64(b + WAL_H_PREV_END);
+	h->public.first_version = get_u64(b + WAL_H_FIRST_VERSION);
+	h->public.relaxed = get_u32(b + WAL_H_FLAGS) & WAL_FLAG_RELAXED;
 	return 0;
 }
 

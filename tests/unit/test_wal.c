@@ -442,6 +442,50 @@ bad_headers(void **state)
 	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
 }
 
+/*
+ * A new segment whose first sector never came to the disk is passed over,
+ * whatever stands there; with a record behind it, it is damage.
+ */
+static void
+torn_header(void **state)
+{
+	struct log *l = *state;
+	struct wal *w = create(l, 1, 0, 0, 1, false);
+	struct wal_replay_result r;
+	unsigned char first[512];
+	unsigned char *stale;
+	uint64_t next, end;
+	size_t len;
+
+	append_synced(w, 1, 2, 20);
+	end = wal_end(w);
+	wal_close(w);
+	wal_close(create(l, 2, 1, end, 3, false));
+
+	memset(first, 0xa5, sizeof(first));
+	tmpdir_overwrite(l->path, "000002.wal", 0, first, sizeof(first));
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(r.last_version, 2);
+
+	/* header and records of the segment before, on reused disk space */
+	stale = tmpdir_read(l->path, "000001.wal", &len);
+	tmpdir_overwrite(l->path, "000002.wal", 0, stale, sizeof(first));
+	free(stale);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(r.last_version, 2);
+
+	/* a second sector is not written before the first is on the disk */
+	tmpdir_overwrite(l->path, "000002.wal", 512, "x", 1);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), LSMKV_ECORRUPT);
+	tmpdir_remove(l->path, "000002.wal");
+
+	w = create(l, 2, 1, end, 3, false);
+	append_synced(w, 3, 1, 20);
+	wal_close(w);
+	tmpdir_overwrite(l->path, "000002.wal", 0, first, WAL_HEADER_BYTES);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), LSMKV_ECORRUPT);
+}
+
 /* A value that looks like a record of another log proves nothing. */
 static void
 forged_record(void **state)
@@ -493,6 +537,7 @@ main(void)
 		TEST(unfinished_recoveries),
 		TEST(unused_segments),
 		TEST(bad_headers),
+		TEST(torn_header),
 		TEST(forged_record),
 	};
 
