@@ -345,12 +345,9 @@ store_scan(struct store *s, const struct scan_range *range, uint64_t snapshot,
 		return rc;
 	}
 	atomic_fetch_add_explicit(&s->scans, 1, memory_order_relaxed);
-	/* scan_new takes source over whatever happens; the view only on 0. */
-	rc = scan_new(out, source, range, snapshot, clock_wall_s(),
-		      release_view, v, err);
-	if (rc)
-		view_unref(v);
-	return rc;
+	/* Takes both over, whatever happens. */
+	return scan_new(out, source, range, snapshot, clock_wall_s(),
+			release_view, v, err);
 }
 
 /* ---- snapshots ---- */
@@ -424,8 +421,11 @@ done:
 int
 store_flush(struct store *s, struct err *err)
 {
-	int rc = commit_seal(s, err);
+	int rc;
 
+	/* A writer is told to come back; who wants a flush waits for it. */
+	while ((rc = commit_seal(s, err)) == LSMKV_ESTALLED)
+		flush_wait(s, 20);
 	while (!rc) {
 		struct view_slot *slot;
 		struct view *v = view_enter(&s->views, &slot);
