@@ -472,6 +472,25 @@ store_files(struct fixture *f)
 	return n;
 }
 
+/* A scan that there is no memory for lets go of what it held, once. */
+static void
+scan_without_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct scan_range range = { .reverse = false };
+	struct scan *scan;
+
+	set(f, "a", "1");
+	/* more than there can be: nobody gets as far as to copy it */
+	range.start = slice_make((const unsigned char *)"a", SIZE_MAX / 2);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(store_scan(f->store, &range, 0, &scan, NULL),
+				 LSMKV_ENOMEM);
+	expect(f, "a", "1");
+	assert_int_equal(store_flush(f->store, NULL), 0);
+	expect(f, "a", "1");
+}
+
 /*
  * Deleting everything gives the space back by itself: no SST is left, and the
  * directory holds little more than an empty WAL segment.
@@ -844,6 +863,7 @@ main(void)
 		TEST(snapshots),
 		TEST(scans),
 		TEST(scan_beside_writes),
+		TEST(scan_without_memory),
 		TEST(space_comes_back),
 		TEST(one_owner),
 		TEST(missing_manifest),
