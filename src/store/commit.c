@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "store/store_impl.h"
 
 #define GROUP_BYTES (1u << 20)   /* a group takes no further writer past it */
@@ -522,10 +523,12 @@ log_group(struct store *s, struct writer *leader, struct writer *last,
 	atomic_fetch_add(&s->wal_records, 1);
 	atomic_fetch_add(&s->wal_bytes, wal_end(c->wal) - end);
 
-	if (s->options.sync == SYNC_ALWAYS) { /* 3 */
+	if (s->options.sync == SYNC_ALWAYS && /* 3 */
+	    !PLANTED("commit.no_sync")) {
 		rc = wal_sync(c->wal, err);
 		if (rc) {
-			store_fail(s, "%s", err->message);
+			if (!PLANTED("commit.goes_on_after_failed_sync"))
+				store_fail(s, "%s", err->message);
 			err_prepend(err, "the disk failed; the outcome of "
 					 "this write is unknown until a "
 					 "restart");
@@ -593,6 +596,8 @@ lead(struct store *s, struct writer *leader)
 	slow_down(s, &load, log_bytes);
 	first_version = atomic_load(&s->published) + 1;
 	rc = log_group(s, leader, last, mem_bytes, first_version, &err);
+	if (PLANTED("commit.publishes_unsynced") && rc == LSMKV_EUNKNOWN)
+		publish_group(s, leader, last, first_version);
 	if (!rc) {
 		publish_group(s, leader, last, first_version);
 		return last;

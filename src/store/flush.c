@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "store/merge.h"
 #include "store/names.h"
 #include "store/store_impl.h"
@@ -66,7 +67,9 @@ write_entries(struct store *s, struct memtable *m, struct sst_writer *w,
 		 * Tombstones and expired entries hide older ones in the
 		 * levels below: only what is shadowed goes.
 		 */
-		if (verdict == MERGE_SHADOWED)
+		if (verdict == MERGE_SHADOWED ||
+		    (PLANTED("flush.drops_tombstones") &&
+		     it->entry.kind == ENTRY_TOMBSTONE))
 			continue;
 		*raw_bytes += it->entry.key.len + it->entry.value.len;
 		rc = sst_writer_add(w, &it->entry, err);
@@ -103,7 +106,7 @@ flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
 		goto done;
 	}
 	rc = sst_writer_finish(w, &info, err);
-	if (!rc)
+	if (!rc && !PLANTED("flush.no_dir_sync"))
 		rc = fs_dir_sync(s->dir, err);
 	if (!rc)
 		rc = sst_open(out, s->dir, &info, s->cache, err);
@@ -278,6 +281,8 @@ flush_one(struct store *s, struct memtable *m, struct err *err)
 	struct levels_added added = { 0, t };
 	edit.added = &added;
 	edit.added_count = t ? 1 : 0;
+	if (PLANTED("flush.unlinks_first"))
+		fs_unlink(s->dir, name_wal(memtable_segment(m), name), NULL);
 	rc = flush_install(s, &edit, m, err);
 	if (rc && t && !atomic_load(&s->failed))
 		sst_set_obsolete(t); /* no MANIFEST can name it */
@@ -387,6 +392,10 @@ flush_main(void *arg)
 		memtable_unref(m);
 		atomic_store(&f->last_error, rc);
 		pthread_mutex_lock(&f->mutex);
+		if (rc) {
+			f->failure = err;
+			atomic_fetch_add(&s->flush_failures, 1);
+		}
 		pthread_cond_broadcast(&f->done);
 		pthread_mutex_unlock(&f->mutex);
 		if (!rc) {
@@ -395,7 +404,6 @@ flush_main(void *arg)
 		}
 		if (rc == LSMKV_ESHUTDOWN)
 			break;
-		atomic_fetch_add(&s->flush_failures, 1);
 		if (!atomic_load(&s->failed))
 			log_error("%s; trying again in %u ms", err.message,
 				  retry_ms);
@@ -455,4 +463,16 @@ flush_wait(struct store *s, unsigned timeout_ms)
 	if (!f->stop)
 		pthread_cond_timedwait(&f->done, &f->mutex, &until);
 	pthread_mutex_unlock(&f->mutex);
+}
+
+int
+flush_failure(struct store *s, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->flush.mutex);
+	rc = err_set(err, s->flush.failure.code, "%s",
+		     s->flush.failure.message);
+	pthread_mutex_unlock(&s->flush.mutex);
+	return rc;
 }

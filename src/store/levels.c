@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/planted.h"
 #include "store/levels.h"
 
 struct levels *
@@ -66,6 +67,8 @@ by_age(const void *a, const void *b)
 	uint64_t x = sst_info_of(*(struct sst *const *)a)->max_version;
 	uint64_t y = sst_info_of(*(struct sst *const *)b)->max_version;
 
+	if (PLANTED("levels.oldest_first"))
+		return (x > y) - (x < y);
 	return (x < y) - (x > y);
 }
 

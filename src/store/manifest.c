@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/planted.h"
 #include "store/manifest.h"
 #include "store/names.h"
 
@@ -209,7 +210,7 @@ manifest_save(struct fs_dir *dir, const struct manifest *head,
 	if (!rc)
 		rc = fs_write(&file, all.data, all.len, 0, NULL, err);
 	/* 2. On the disk before it gets the name, or it could come back empty. */
-	if (!rc)
+	if (!rc && !PLANTED("manifest.no_sync"))
 		rc = fs_sync(&file, err);
 	fs_close(&file);
 	/* 3. */
@@ -221,7 +222,8 @@ manifest_save(struct fs_dir *dir, const struct manifest *head,
 	}
 	*renamed = true;
 	/* 4. */
-	rc = fs_dir_sync(dir, err);
+	if (!PLANTED("manifest.no_dir_sync"))
+		rc = fs_dir_sync(dir, err);
 out:
 	buf_release(&all);
 	return rc ? err_prepend(err, "writing " NAME_MANIFEST) : 0;

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/planted.h"
 #include "store/merge.h"
 
 struct child {
@@ -383,7 +384,7 @@ merge_judge(struct merge_rule *rule, const struct entry *e,
 	if (covered ||
 	    (e->kind != ENTRY_TOMBSTONE && !entry_expired(e, rule->now)))
 		return 0;
-	if (!hides_deeper(rule, e->key))
+	if (!hides_deeper(rule, e->key) || PLANTED("merge.drops_too_early"))
 		*verdict = e->kind == ENTRY_TOMBSTONE ? MERGE_TOMBSTONE
 		                                      : MERGE_EXPIRED;
 	return 0;

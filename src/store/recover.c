@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "store/names.h"
 #include "store/store_impl.h"
 
@@ -212,7 +213,7 @@ replay(struct recovery *r, struct err *err)
 	if (result.last_version > last)
 		last = result.last_version;
 	if (result.relaxed)
-		last += RELAXED_GAP;
+		last += PLANTED("recover.no_version_gap") ? 0 : RELAXED_GAP;
 	atomic_store(&s->published, last);
 	if (result.dropped_segment) {
 		char name[NAME_MAX_LEN];
@@ -316,6 +317,15 @@ remove_file(void *arg, const char *name)
 }
 
 static int
+remove_unnamed(struct recovery *r, struct err *err)
+{
+	struct store *s = r->store;
+
+	r->oldest = wal_segment(s->commit.wal);
+	return fs_dir_list(s->dir, remove_file, r, err);
+}
+
+static int
 first_view(struct recovery *r, struct err *err)
 {
 	struct store *s = r->store;
@@ -344,6 +354,8 @@ recover(struct store *s, struct err *err)
 	}
 	if (rc)
 		goto done;
+	if (PLANTED("recover.reuses_numbers"))
+		r.highest = 0;
 	atomic_store(&s->next_file, r.highest + 1 > r.manifest.next_file
 					    ? r.highest + 1
 					    : r.manifest.next_file);
@@ -352,6 +364,8 @@ recover(struct store *s, struct err *err)
 		rc = replay(&r, err); /* 2 */
 	if (!rc)
 		rc = begin_log(&r, err); /* 3 */
+	if (!rc && PLANTED("recover.removes_first"))
+		rc = remove_unnamed(&r, err);
 	if (!rc)
 		rc = write_manifest(&r, err); /* 4 */
 	if (!rc)
@@ -359,7 +373,7 @@ recover(struct store *s, struct err *err)
 	if (rc)
 		goto done;
 	r.oldest = s->head.wal_oldest;
-	rc = fs_dir_list(s->dir, remove_file, &r, err); /* 5 */
+	rc = remove_unnamed(&r, err); /* 5 */
 done:
 	for (size_t i = 0; i < r.added_count; i++)
 		sst_unref(r.added[i].file);

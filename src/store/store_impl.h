@@ -65,6 +65,7 @@ struct flush {
 	bool stop;
 	_Atomic bool stopping;  /* the same, read without the mutex */
 	_Atomic int last_error; /* outcome of the last attempt */
+	struct err failure;     /* of the last one that failed; mutex */
 };
 
 struct store {
@@ -139,6 +140,8 @@ void flush_wake(struct store *s);
  * once where none is to be expected.
  */
 void flush_wait(struct store *s, unsigned timeout_ms);
+/* Why the last flush that failed did so; returns its code. */
+int flush_failure(struct store *s, struct err *err);
 /*
  * Writes the entries of m into a new SST that no MANIFEST names yet: durable
  * on return, *out has one reference. *out stays NULL where m is empty.

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/planted.h"
 #include "store/names.h"
 #include "store/wal_format.h"
 
@@ -80,7 +81,7 @@ wal_create(struct wal **out, struct fs_dir *dir,
 	/* A record that is acknowledged needs a file that is there. */
 	if (!rc)
 		rc = fs_sync(&w->file, err);
-	if (!rc)
+	if (!rc && !PLANTED("wal.no_dir_sync"))
 		rc = fs_dir_sync(dir, err);
 done:
 	if (rc) {
@@ -200,8 +201,10 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 		return rc;
 	}
 	rc = fs_write(&w->file, b, r->len, w->end, &written, err);
+	if (rc && PLANTED("wal.appends_after_partial"))
+		w->end = wal_align(w->end + written);
 	if (rc) {
-		*partial = true;
+		*partial = !PLANTED("wal.appends_after_partial");
 		return rc;
 	}
 	w->end += r->len;
@@ -216,6 +219,8 @@ wal_sync(struct wal *w, struct err *err)
 					     memory_order_acquire);
 	int rc = fs_datasync(&w->file, err);
 
+	if (rc && PLANTED("wal.retries_sync"))
+		rc = fs_datasync(&w->file, err);
 	if (rc)
 		return rc;
 	if (atomic_load_explicit(&w->synced, memory_order_relaxed) < upto)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/planted.h"
 #include "store/names.h"
 #include "store/wal_format.h"
 
@@ -148,7 +149,8 @@ read_record(struct window *w, const struct segment_header *h, uint64_t offset,
 	if (all_zero(b, WAL_RECORD_HEADER_BYTES))
 		return LSMKV_END;
 	length = get_u32(b + WAL_R_LENGTH);
-	if (get_u64(b + WAL_R_SALT) != h->salt) {
+	if (get_u64(b + WAL_R_SALT) != h->salt &&
+	    !PLANTED("wal_replay.salt_ignored")) {
 		*reason = "not a record of this segment";
 		return LSMKV_END;
 	}
@@ -160,8 +162,9 @@ read_record(struct window *w, const struct segment_header *h, uint64_t offset,
 			&b, err);
 	if (rc)
 		return rc;
-	if (get_u32(b) !=
-	    crc32_add(0, b + 4, WAL_RECORD_HEADER_BYTES - 4 + length)) {
+	if (get_u32(b) != crc32_add(0, b + 4,
+				    WAL_RECORD_HEADER_BYTES - 4 + length) &&
+	    !PLANTED("wal_replay.crc_ignored")) {
 		*reason = "CRC does not match";
 		return LSMKV_END;
 	}
@@ -362,7 +365,7 @@ scan_segment(struct fs_dir *dir, uint64_t segment, uint64_t limit,
 		scan->end = wal_align(scan->end + WAL_RECORD_HEADER_BYTES +
 				      r.payload.len);
 	}
-	if (rc < 0)
+	if (rc < 0 && !PLANTED("wal_replay.read_error_ends_log"))
 		goto done;
 	rc = 0;
 	if (scan->end >= limit)
