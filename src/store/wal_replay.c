@@ -128,7 +128,8 @@ read_record(struct window *w, const struct segment_header *h, uint64_t offset,
 	    struct wal_record *r, const char **reason, struct err *err)
 {
 	const unsigned char *b;
-	uint64_t left = w->size - offset;
+	/* The file may end in the padding behind the last record. */
+	uint64_t left = offset < w->size ? w->size - offset : 0;
 	uint32_t length;
 	int rc;
 
