@@ -100,7 +100,8 @@ sst_open_file(struct sst **out, struct fs_dir *dir, uint64_t number,
 		goto failed;
 	if (t->info.size < SST_HEADER_BYTES + SST_FOOTER_BYTES) {
 		code = err_set(err, LSMKV_ECORRUPT,
-		               "%s: %" PRIu64 " bytes are too few for an SST",
+		               "%s: ends at offset %" PRIu64
+		               ", which is too early for an SST",
 		               name, t->info.size);
 		goto failed;
 	}
