@@ -362,6 +362,9 @@ recover(struct store *s, struct err *err)
 	rc = open_ssts(&r, err);
 	if (!rc && r.manifest.generation)
 		rc = replay(&r, err); /* 2 */
+	/* To readers 0 means "as of now": no snapshot may be of version 0. */
+	if (!rc && !atomic_load(&s->published))
+		atomic_store(&s->published, 1);
 	if (!rc)
 		rc = begin_log(&r, err); /* 3 */
 	if (!rc && PLANTED("recover.removes_first"))

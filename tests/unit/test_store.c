@@ -472,6 +472,26 @@ store_files(struct fixture *f)
 	return n;
 }
 
+/* A snapshot of an empty store sees nothing of what is written later. */
+static void
+snapshot_of_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t snapshot;
+		struct op del = op_del("a");
+
+		assert_int_equal(store_snapshot_open(f->store, &snapshot, NULL),
+				 0);
+		set(f, "a", "1");
+		expect_at(f, "a", snapshot, NULL);
+		store_snapshot_close(f->store, snapshot);
+		assert_int_equal(write_one(f, &del), 0);
+		reopen(f);
+	}
+}
+
 /* A scan that there is no memory for lets go of what it held, once. */
 static void
 scan_without_memory(void **state)
@@ -864,6 +884,7 @@ main(void)
 		TEST(scans),
 		TEST(scan_beside_writes),
 		TEST(scan_without_memory),
+		TEST(snapshot_of_nothing),
 		TEST(space_comes_back),
 		TEST(one_owner),
 		TEST(missing_manifest),
