@@ -62,7 +62,7 @@ settle_options(struct store_options *o, struct err *err)
 		o->memtable_bytes = clamp(o->memory_bytes / 8, MEMTABLE_LEAST,
 					  MEMTABLE_MOST);
 	if (o->memtable_bytes < MEMTABLE_LEAST ||
-	    (STORE_SEALED_MAX + 1) * o->memtable_bytes > o->memory_bytes)
+	    o->memtable_bytes > o->memory_bytes / (STORE_SEALED_MAX + 1))
 		return err_set(err, LSMKV_EINVAL,
 			       "memtable: %llu bytes; allowed is from %u bytes "
 			       "to a third of the memory (%llu bytes)",

@@ -601,6 +601,8 @@ bad_options(void **state)
 	o.memtable_bytes = o.memory_bytes;
 	assert_int_equal(store_open(&s, f->path, &o, &err), LSMKV_EINVAL);
 	assert_non_null(strstr(err.message, "memtable"));
+	o.memtable_bytes = UINT64_MAX / 3 + 1; /* three of them are 2 bytes */
+	assert_int_equal(store_open(&s, f->path, &o, &err), LSMKV_EINVAL);
 }
 
 /* Every sync mode keeps everything across a close. */
