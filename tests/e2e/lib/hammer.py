@@ -12,6 +12,7 @@ the greater version. Failures (no connection, 5xx) are counted and borne; a
 wrong answer ends with exit status 1.
 """
 
+import collections
 import http.client
 import json
 import random
@@ -63,6 +64,26 @@ class Newest:
             self.version = max(self.version, version)
 
 
+class Power:
+    """Whether answers count. While the disk is being switched off, a sync
+    under way may succeed and yet be lost: nothing that is answered then is
+    sure. A request that comes later must not succeed."""
+
+    ON, GOING, OFF = range(3)
+
+    def __init__(self):
+        self.state = self.ON
+
+
+def problem(answer):
+    """Its code; "" if there was no answer, the status if it is not ours."""
+    if not answer:
+        return ""
+    if answer.headers.get("content-type") != PROBLEM:
+        return str(answer.status)
+    return json.loads(answer.body)["code"]
+
+
 def refused(answer):
     """The store itself says that nothing was written."""
     return (answer.status in (503, 507)
@@ -70,23 +91,30 @@ def refused(answer):
 
 
 class Client:
-    """newest: of all clients of that store; it outlives crashes, as this
-    does. sizes: the longest value."""
+    """newest, power: of all clients of that store; they outlive crashes, as
+    this does. sizes: the longest value."""
 
-    def __init__(self, number, transport, keys, newest, sizes=3000):
+    def __init__(self, number, transport, keys, newest, power=None,
+                 sizes=3000):
         self.number = number
         self.transport = transport
         self.random = random.Random(number)
         # What each key may hold; None: nothing.
         self.may = {"%d/%d" % (number, i): {None} for i in range(keys)}
+        # The last requests for each key, to be told when one is wrong.
+        self.trail = {key: collections.deque(maxlen=6) for key in self.may}
+        # Keys with a write of which the store does not know how it ended:
+        # what it holds is seen after a restart only.
+        self.unknown = set()
         self.newest = newest
+        self.power = power or Power()
         self.sizes = sizes
         self.made = 0  # values
         self.done = self.written = self.failed = 0
-        self.statuses = {}  # of failures: how many of each; 0: no answer
+        self.codes = {}  # of failures: how many of each; "": no answer
         self.wrong = None
 
-    def call(self, method, target, body=None):
+    def call(self, key, method, target, body=None):
         """The answer, or None if there was none."""
         try:
             answer = self.transport.call(method, target, body)
@@ -94,18 +122,23 @@ class Client:
         except (OSError, http.client.HTTPException):
             self.transport.close()
             answer, status = None, 0
+        said = answer.headers.get("etag") or answer.body if answer else None
+        self.trail[key].append("%s %.40s: %d %.200s"
+                               % (method, body or "", status, said))
         if 0 < status < 500:
             self.done += 1
         else:
             self.failed += 1
-            self.statuses[status] = self.statuses.get(status, 0) + 1
+            code = problem(answer)
+            self.codes[code] = self.codes.get(code, 0) + 1
             time.sleep(0.02 if status else 0.002)
         return answer
 
     def expect(self, key, what, value):
         if value not in self.may[key]:
-            raise Wrong("%s %s: %.60r; it may hold %.200r"
-                        % (what, key, value, self.may[key]))
+            raise Wrong("%s %s: %.60r; it may hold %.200r. Before that:\n    %s"
+                        % (what, key, value, self.may[key],
+                           "\n    ".join(self.trail[key])))
 
     def held(self, what, key, answer):
         """What a 200 or 404 says that the key holds."""
@@ -117,42 +150,65 @@ class Client:
         return value
 
     def get(self, key):
-        answer = self.call("GET", "/get?key=" + key)
+        answer = self.call(key, "GET", "/get?key=" + key)
         if not answer or answer.status >= 500:
             return False
-        self.may[key] = {self.held("get", key, answer)}
+        value = self.held("get", key, answer)
+        if self.power.state == Power.ON and key not in self.unknown:
+            self.may[key] = {value}
         return True
+
+    def restarted(self):
+        self.unknown.clear()
+
+    def unsure(self, key, answer, value):
+        """A write was not answered with 200."""
+        if answer and refused(answer):
+            return
+        if answer and answer.status == 500:
+            self.unknown.add(key)
+        self.may[key].add(value)
+
+    def wrote(self, what, key, value, power):
+        """A write was answered with 200; the power then and now."""
+        if power == Power.OFF:
+            raise Wrong("%s %s was acknowledged without power. Before:\n    %s"
+                        % (what, key, "\n    ".join(self.trail[key])))
+        if self.power.state == Power.ON:
+            self.may[key] = {value}
+            self.written += 1
+        else:
+            self.may[key].add(value)
 
     def set(self, key):
         self.made += 1
         value = "%d of %s %s" % (self.made, key, "x" * int(
             self.random.paretovariate(0.7) % self.sizes))
-        before = self.newest.version
-        answer = self.call("POST", "/set",
+        before, power = self.newest.version, self.power.state
+        answer = self.call(key, "POST", "/set",
                            json.dumps({"key": key, "value": value}))
         if answer and answer.status == 200:
             version = int(answer.headers["etag"].strip('"'))
             if version <= before:
                 raise Wrong("set %s: version %d after %d"
                             % (key, version, before))
-            self.newest.add(version)
-            self.may[key] = {value.encode()}
-            self.written += 1
+            self.wrote("set", key, value.encode(), power)
+            if self.power.state == Power.ON:
+                self.newest.add(version)
         elif not answer or answer.status >= 500:
-            if not answer or not refused(answer):
-                self.may[key].add(value.encode())
+            self.unsure(key, answer, value.encode())
         else:
             raise Wrong("set %s: %d %.200r" % (key, answer.status,
                                                answer.body))
 
     def delete(self, key):
-        answer = self.call("DELETE", "/del?key=" + key)
+        power = self.power.state
+        answer = self.call(key, "DELETE", "/del?key=" + key)
         if answer and answer.status < 500:
-            self.held("del", key, answer)
-            self.may[key] = {None}
-            self.written += 1
-        elif not answer or not refused(answer):
-            self.may[key].add(None)
+            if self.held("del", key, answer) is not None:
+                self.wrote("del", key, None, power)
+        else:
+            self.unsure(key, answer, None)
 
     def work(self, going):
         """Random requests while going() is true."""
