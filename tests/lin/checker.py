@@ -15,12 +15,13 @@ What makes long histories quick to check:
   the wrong place.
 - An open write (no answer, so it happened at some time after its call, or
   never) that somebody has seen happened before the reader returned; one that
-  nobody has seen may as well never have happened. What stays open are deletes
-  without an answer: of those that may come next any will do, so only the
-  first is tried.
+  nobody has seen may as well never have happened, unless a conflict tells of
+  a version that nobody else knows. What stays open are deletes without an
+  answer: of those that may come next any will do, so only the first is tried.
 """
 
 import collections
+import copy
 import json
 
 OPEN = float("inf")
@@ -131,15 +132,23 @@ class Register:
         for op in ops:
             if op.kind in (GET, DEL) and op.result is not None:
                 self.saw(op, ends)
-        strange = self.strange_conflicts(ops)
-        done, self.optional = [], []
+        # Versions that conflicts tell of, and nothing else: of open writes
+        # that nobody has read.
+        known = set(self.versions.values()) | {0, None}
+        self.strange = {op.conflict for op in ops} - known
+        self.hidden = []    # such writes, if there are such versions
+        self.optional = []  # open deletes
+        self.clones = {}    # (hidden write, version) -> Op with that version
+        done = []
         for op in sorted(ops, key=lambda op: op.call):
             if op.ret != OPEN:
                 done.append((op, op.ret))
             elif op in ends:
                 done.append((op, ends[op]))
-            elif not op.writes() or strange:
+            elif not op.writes():
                 self.optional.append(op)
+            elif self.strange:
+                self.hidden.append(op)
         self.ops = [op for op, _ in done]
         self.rets = [ret for _, ret in done]
 
@@ -157,12 +166,6 @@ class Register:
                 raise Violation("read before it was written:\n%s\n%s"
                                 % (op, writer))
             ends[writer] = min(op.ret, ends.get(writer, OPEN))
-
-    def strange_conflicts(self, ops):
-        """Is there one with a version that nobody else speaks of?"""
-        known = set(self.versions.values()) | {0}
-        return any(op.conflict is not None and op.conflict not in known
-                   for op in ops)
 
     def version_of(self, state):
         return 0 if state == ABSENT else self.versions.get(state)
@@ -191,7 +194,7 @@ class Register:
         """What may come next: of each the config after it."""
         position, beyond, used, state, top = config
         end = OPEN
-        changes = []
+        changes, strange = [], set()
         i = position
         while i < len(self.ops):
             if i not in beyond:
@@ -202,6 +205,8 @@ class Register:
                 if op.changes_nothing():
                     if self.apply(op, state) is not None:
                         return [self.taken(config, i, state, top)]
+                    if op.conflict in self.strange:
+                        strange.add(op.conflict)
                 else:
                     changes.append(i)
             i += 1
@@ -213,17 +218,35 @@ class Register:
             if after is not None and version > top:
                 out.append(self.taken(config, i, after,
                                       top if version == OPEN else version))
-        deleted = False
+        tried = set()
         for j, op in enumerate(self.optional):
-            if op.call > end or used >> j & 1:
+            like = op.kind, op.expect
+            if op.call > end or used >> j & 1 or like in tried:
                 continue
-            if op.kind == DEL:
-                if deleted or state == ABSENT:
-                    continue
-                deleted = True
-            after = self.apply(op, state)
-            if after is not None:
-                out.append((position, beyond, used | 1 << j, after, top))
+            tried.add(like)
+            if state != ABSENT and self.apply(op, state) is not None:
+                out.append((position, beyond, used | 1 << j, ABSENT, top))
+        for version in strange:
+            out += self.reveal(config, version, end)
+        return out
+
+    def reveal(self, config, version, end):
+        """A hidden write was what gave the key that version."""
+        position, beyond, used, state, top = config
+        out = []
+        tried = set()
+        for j, op in enumerate(self.hidden, len(self.optional)):
+            like = op.kind, op.expect
+            if op.call > end or used >> j & 1 or like in tried:
+                continue
+            tried.add(like)
+            if version > top and self.apply(op, state) is not None:
+                clone = self.clones.get((op, version))
+                if not clone:
+                    clone = copy.copy(op)
+                    self.clones[op, version] = clone
+                    self.versions[clone] = version
+                out.append((position, beyond, used | 1 << j, clone, version))
         return out
 
     def guess(self, i):

@@ -64,6 +64,12 @@ GOOD = {
     "a conflict with an open write that nobody else saw": [
         S(0, 1, "a", 1), S(2, OPEN, "b"), C(3, 4, 1, "c", None, 2),
         S(5, 6, "d", 3)],
+    "a swap of what only a conflict told of": [
+        S(0, 1, "a", 1), S(2, OPEN, "b"), C(3, 4, 1, "c", None, 2),
+        C(5, 6, 2, "d", 3), G(7, 8, "d", 3)],
+    "conflicts with two open writes": [
+        S(0, 1, "a", 1), S(2, OPEN, "b"), S(2, OPEN, "c"),
+        C(3, 4, 1, "d", None, 2), S(5, 6, "e", 3), C(7, 8, 3, "f", None, 4)],
     "versions as they come": [
         S(0, 9, "a", 2), S(0, 9, "b", 1), G(10, 11, "a", 2)],
 }
@@ -108,6 +114,16 @@ BAD = {
     "an open swap that could not be done": [
         S(0, 1, "a", 1), S(2, 3, "b", 2), C(4, OPEN, 1, "c"),
         G(6, 7, "c")],
+    "a conflict with a version of nobody": [
+        S(0, 1, "a", 1), C(2, 3, 1, "b", None, 2)],
+    "conflicts with two open writes, of which there is one": [
+        S(0, 1, "a", 1), S(2, OPEN, "b"),
+        C(3, 4, 1, "d", None, 2), S(5, 6, "e", 3), C(7, 8, 3, "f", None, 4)],
+    "a conflict with an open swap that could not be done": [
+        S(0, 1, "a", 1), S(2, 3, "b", 2), C(4, OPEN, 1, "c"),
+        C(5, 6, 2, "d", None, 3)],
+    "a conflict with an open write that comes later": [
+        S(0, 1, "a", 1), C(2, 3, 1, "c", None, 2), S(4, OPEN, "b")],
     "a later write with a lesser version": [
         S(0, 1, "a", 2), S(2, 3, "b", 1)],
     "two writes with one version": [S(0, 9, "a", 1), S(0, 9, "b", 1)],
