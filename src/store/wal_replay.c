@@ -624,7 +624,7 @@ wal_replay(struct fs_dir *dir, uint64_t oldest,
 
 	memset(result, 0, sizeof(*result));
 	rc = fs_dir_list(dir, collect, &s, err);
-	if (!rc && s.nomem)
+	if (s.nomem)
 		rc = err_nomem(err, sizeof(uint64_t));
 	if (rc)
 		goto done;
