@@ -66,7 +66,7 @@ drop(struct reserve *r)
 	r->held = 0;
 }
 
-static bool
+static int
 grab(struct reserve *r, uint64_t bytes)
 {
 	struct fs_file file = FS_FILE_INIT;
@@ -81,7 +81,7 @@ grab(struct reserve *r, uint64_t bytes)
 		drop(r);
 	else
 		r->held = bytes;
-	return !rc;
+	return rc;
 }
 
 /* With the mutex. */
@@ -105,20 +105,25 @@ reserve_hold(struct reserve *r, uint64_t target)
 {
 	bool low;
 	uint64_t room = 0;
+	int rc = 0;
 
 	pthread_mutex_lock(&r->mutex);
 	low = atomic_load(&r->low);
 	/* Near enough: it is not made anew for every flush. */
 	if (!low && r->held >= target - target / 8 && r->held <= target * 2)
 		goto done;
-	if (fs_dir_free_bytes(r->dir, &room, NULL))
-		room = 0;
-	if (low && room < target + SPARE_BYTES)
+	/* What says nothing of the disk's room changes nothing. */
+	if (fs_dir_free_bytes(r->dir, &room, NULL) ||
+	    (low && room < target + SPARE_BYTES))
 		goto done;
-	if (room + r->held < target || !grab(r, target)) {
+	if (room + r->held < target)
+		rc = LSMKV_ENOSPC;
+	else
+		rc = grab(r, target);
+	if (rc == LSMKV_ENOSPC)
 		give_up(r);
+	if (rc)
 		goto done;
-	}
 	if (low)
 		log_info("the disk has room again: sets are accepted");
 	atomic_store(&r->low, false);
