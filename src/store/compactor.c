@@ -443,6 +443,15 @@ choose(struct compactor *c, const struct levels *levels, uint64_t oldest,
 	return plan_pick(plan, &in, err);
 }
 
+/* A job that failed for want of room, and is none any more, wants no room. */
+static void
+note_nothing_to_do(struct compactor *c)
+{
+	pthread_mutex_lock(&c->mutex);
+	c->stat.last_code = 0;
+	pthread_mutex_unlock(&c->mutex);
+}
+
 /* One look, and one job if there is one; *busy says so. */
 static int
 step(struct compactor *c, bool *busy, struct err *err)
@@ -463,6 +472,8 @@ step(struct compactor *c, bool *busy, struct err *err)
 	if (!rc)
 		rc = choose(c, levels, count ? snapshots[0] : VERSION_MAX,
 		            &plan, err);
+	if (!rc && plan.kind == PLAN_NONE)
+		note_nothing_to_do(c);
 	if (rc || plan.kind == PLAN_NONE)
 		goto out;
 	*busy = true;

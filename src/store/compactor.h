@@ -63,7 +63,8 @@ struct compactor_stat {
 	uint64_t job_bytes, job_done;  /* its input bytes, and how many are
 					   through */
 	pid_t helper;                  /* 0 when none */
-	int last_code;                 /* of the last job: 0, or why it failed */
+	int last_code;                 /* of the last job: 0, or why it failed
+					  while there is still one to do */
 	char last_error[256];          /* "" when the last job was fine */
 };
 
