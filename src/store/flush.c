@@ -133,20 +133,19 @@ done:
 
 /* ---- making a change of the tree the truth ---- */
 
-static int
-publish(struct store *s, struct levels *levels, struct memtable *flushed,
-	struct err *err)
+/* v is taken over. Nothing can fail here: the disk says the same already. */
+static void
+publish(struct store *s, struct view *v, struct levels *levels,
+	struct memtable *flushed)
 {
-	struct view *now, *v;
+	struct view *now;
 
 	pthread_mutex_lock(&s->view_mutex);
 	now = atomic_load(&s->views.current);
-	v = view_new(now->active, now->sealed,
-		     now->sealed_count - (flushed ? 1 : 0), levels);
-	if (v)
-		view_publish(&s->views, v);
+	view_fill(v, now->active, now->sealed,
+		  now->sealed_count - (flushed ? 1 : 0), levels);
+	view_publish(&s->views, v);
 	pthread_mutex_unlock(&s->view_mutex);
-	return v ? 0 : err_nomem(err, sizeof(*v));
 }
 
 /* The segment that recovery needs first once `flushed` is in the tree. */
@@ -208,6 +207,7 @@ flush_install(struct store *s, const struct levels_edit *edit,
 	      struct memtable *flushed, struct err *err)
 {
 	struct levels *before = NULL, *after = NULL;
+	struct view *v = NULL;
 	struct manifest head;
 	bool renamed = false;
 	int rc;
@@ -220,6 +220,11 @@ flush_install(struct store *s, const struct levels_edit *edit,
 	rc = levels_apply(before, edit, &after, err);
 	if (rc)
 		goto done;
+	v = view_alloc();
+	if (!v) {
+		rc = err_nomem(err, sizeof(*v));
+		goto done;
+	}
 	head = s->head;
 	head.generation++;
 	head.wal_oldest = wal_oldest_after(s, flushed);
@@ -232,15 +237,12 @@ flush_install(struct store *s, const struct levels_edit *edit,
 	if (rc)
 		goto done;
 	s->head = head;
-	rc = publish(s, after, flushed, err);
-	if (rc) {
-		/* The disk is ahead of what we serve: writes must stop. */
-		store_fail(s, "%s", err->message);
-		goto done;
-	}
+	publish(s, v, after, flushed);
+	v = NULL;
 	retire_files(edit, before, after);
 done:
 	pthread_mutex_unlock(&s->manifest_mutex);
+	view_unref(v);
 	levels_unref(before);
 	levels_unref(after);
 	view_box_reclaim(&s->views);

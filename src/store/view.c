@@ -12,20 +12,36 @@
 /* ---- views ---- */
 
 struct view *
-view_new(struct memtable *active, struct memtable *const *sealed,
-	 size_t sealed_count, struct levels *levels)
+view_alloc(void)
 {
 	struct view *v = calloc(1, sizeof(*v));
 
+	if (v)
+		atomic_init(&v->refs, 1);
+	return v;
+}
+
+void
+view_fill(struct view *v, struct memtable *active,
+	  struct memtable *const *sealed, size_t sealed_count,
+	  struct levels *levels)
+{
 	assert(sealed_count <= VIEW_SEALED_MAX);
-	if (!v)
-		return NULL;
-	atomic_init(&v->refs, 1);
 	v->active = memtable_ref(active);
 	for (size_t i = 0; i < sealed_count; i++)
 		v->sealed[i] = memtable_ref(sealed[i]);
 	v->sealed_count = sealed_count;
 	v->levels = levels_ref(levels);
+}
+
+struct view *
+view_new(struct memtable *active, struct memtable *const *sealed,
+	 size_t sealed_count, struct levels *levels)
+{
+	struct view *v = view_alloc();
+
+	if (v)
+		view_fill(v, active, sealed, sealed_count, levels);
 	return v;
 }
 

@@ -45,6 +45,11 @@ struct view_box {
 /* A view of these parts (each gains a reference); NULL when out of memory. */
 struct view *view_new(struct memtable *active, struct memtable *const *sealed,
 		      size_t sealed_count, struct levels *levels);
+/* The same in two steps, the second of which cannot fail. */
+struct view *view_alloc(void);
+void view_fill(struct view *v, struct memtable *active,
+	       struct memtable *const *sealed, size_t sealed_count,
+	       struct levels *levels);
 void view_unref(struct view *v); /* NULL allowed */
 
 /* first becomes current; its reference is taken over. */
