@@ -421,10 +421,12 @@ done:
 int
 store_flush(struct store *s, struct err *err)
 {
+	uint64_t failures = atomic_load(&s->flush_failures);
 	int rc;
 
 	/* A writer is told to come back; who wants a flush waits for it. */
-	while ((rc = commit_seal(s, err)) == LSMKV_ESTALLED)
+	while ((rc = commit_seal(s, err)) == LSMKV_ESTALLED &&
+	       atomic_load(&s->flush_failures) == failures)
 		flush_wait(s, 20);
 	while (!rc) {
 		struct view_slot *slot;
@@ -438,6 +440,8 @@ store_flush(struct store *s, struct err *err)
 		if (!rc && atomic_load(&s->closing))
 			rc = err_set(err, LSMKV_ESHUTDOWN,
 				     "the store is closing");
+		if (!rc && atomic_load(&s->flush_failures) != failures)
+			rc = flush_failure(s, err);
 		if (!rc)
 			flush_wait(s, 20);
 	}

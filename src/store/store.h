@@ -122,7 +122,10 @@ void store_snapshot_close(struct store *s, uint64_t snapshot);
 int store_scan(struct store *s, const struct scan_range *range,
 	       uint64_t snapshot, struct scan **out, struct err *err);
 
-/* Seals and flushes the memtable; returns when its SST is live. */
+/*
+ * Seals and flushes the memtable; returns when its SST is live. An error is
+ * that of the attempt: the memtable waits, and is tried again by itself.
+ */
 int store_flush(struct store *s, struct err *err);
 /* The same, then compacts everything into one sorted run. */
 int store_compact(struct store *s, struct err *err);
