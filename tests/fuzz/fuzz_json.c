@@ -44,22 +44,49 @@ json_c_accepts(struct slice text)
 	return ok;
 }
 
+static void
+put_unit(uint32_t unit, bool upper, struct buf *out)
+{
+	char text[8];
+
+	snprintf(text, sizeof(text), upper ? "\\u%04X" : "\\u%04x", unit);
+	REQUIRE(!buf_append(out, text, 6, NULL));
+}
+
+/* The code point at s.data[*i], which is UTF-8; *i is behind it then. */
+static uint32_t
+take_point(struct slice s, size_t *i)
+{
+	uint32_t c = s.data[(*i)++];
+	unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0;
+
+	if (more)
+		c &= 0x3fu >> more;
+	while (more--)
+		c = c << 6 | (s.data[(*i)++] & 0x3f);
+	return c;
+}
+
 /* As \u escapes, plain, or both in turn: one text has many spellings. */
 static void
 put_string(struct slice s, unsigned spelling, struct buf *out)
 {
 	REQUIRE(!buf_append(out, "\"", 1, NULL));
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = s.data[i];
-		char text[8];
+	for (size_t i = 0; i < s.len;) {
+		size_t from = i;
+		uint32_t point = take_point(s, &i);
+		bool upper = i % 2;
 
-		if (c < 0x20 || c == '"' || c == '\\' ||
-		    (c < 0x80 && (spelling + i) % 3 == 0)) {
-			snprintf(text, sizeof(text),
-			         i % 2 ? "\\u%04x" : "\\u%04X", c);
-			REQUIRE(!buf_append(out, text, 6, NULL));
+		if (point >= 0x20 && point != '"' && point != '\\' &&
+		    (spelling + from) % 3) {
+			REQUIRE(!buf_append(out, s.data + from, i - from,
+			                    NULL));
+		} else if (point < 0x10000) {
+			put_unit(point, upper, out);
 		} else {
-			REQUIRE(!buf_append(out, &c, 1, NULL));
+			point -= 0x10000;
+			put_unit(0xd800 | point >> 10, upper, out);
+			put_unit(0xdc00 | (point & 0x3ff), !upper, out);
 		}
 	}
 	REQUIRE(!buf_append(out, "\"", 1, NULL));
@@ -103,6 +130,7 @@ check_accepted(struct slice sent, const struct api_pair *pair)
 	}
 	check_again(pair, 0);
 	check_again(pair, 1);
+	check_again(pair, 2);
 }
 
 int
