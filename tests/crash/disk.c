@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define SECTOR 512u
-#define STALE_TRIES 4u
 
 struct content {
 	unsigned char *data; /* owned: the first `used` bytes, then zeros */
@@ -129,24 +128,28 @@ part_of(const struct fault_event *e, uint64_t from, uint64_t to,
 	return *begin < *end;
 }
 
-/* Stale bytes of another file that stood in that place, or any bytes. */
+/* Any bytes, or what another file held in that place. */
 static void
 garbage(const struct disk *d, uint64_t number, uint64_t from, uint64_t to,
         uint64_t *random, unsigned char *out)
 {
-	uint64_t begin, end;
+	const struct fault_event *e;
+	uint64_t begin, end, other;
 
 	for (uint64_t i = 0; i < to - from; i++)
 		out[i] = (unsigned char)draw(random, 256);
-	for (unsigned i = 0; i < STALE_TRIES && d->written.count; i++) {
-		const struct fault_event *e =
-			d->written.list[draw(random, d->written.count)];
-
-		if (e->file == number || !part_of(e, from, to, &begin, &end))
-			continue;
-		memcpy(out + (begin - from), e->data + (begin - e->offset),
-		       end - begin);
+	if (!draw(random, 3))
 		return;
+	e = d->written.list[draw(random, d->written.count)];
+	other = e->file;
+	if (other == number || e->offset >= to)
+		return;
+	memset(out, 0, to - from);
+	for (size_t i = 0; i < d->written.count; i++) {
+		e = d->written.list[i];
+		if (e->file == other && part_of(e, from, to, &begin, &end))
+			memcpy(out + (begin - from),
+			       e->data + (begin - e->offset), end - begin);
 	}
 }
 

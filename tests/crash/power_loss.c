@@ -20,6 +20,7 @@
  *     --keep DIR      where failures are kept (the system's /tmp)
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -39,13 +40,15 @@
 #include "store/store.h"
 
 #define KEYS 40u
-#define OPS_MOST 6u
+#define TRACER KEYS /* a key of its own: which batch was written last */
+#define OPS_MOST 7u
 #define VALUE_MOST 4096u
 #define PHASES 3u
 #define PHASE_BATCHES 90u /* of all writers together */
 #define BATCHES (PHASES * PHASE_BATCHES)
-#define PER_WORK 2500u /* states from one trace; more work is more variety */
-#define WORKS_LEAST 8u
+#define PER_WORK 10000u /* states from one trace; more work is more variety */
+#define WORKS_LEAST 10u
+#define OPENS_MOST 20u /* of a store whose syncs fail now and then */
 #define DEPTH_MOST 3u
 #define FAILURES_MOST 5u
 
@@ -58,11 +61,13 @@ static const struct variant {
 	const char *name;
 	enum sync_mode sync;
 	unsigned writers;
+	bool faults; /* syncs fail now and then, and the store is restarted */
 } variants[] = {
-	{ "always", SYNC_ALWAYS, 1 },
-	{ "always, 3 writers", SYNC_ALWAYS, 3 },
-	{ "none", SYNC_NONE, 1 },
-	{ "interval, 2 writers", SYNC_INTERVAL, 2 },
+	{ "always", SYNC_ALWAYS, 1, false },
+	{ "always, 3 writers", SYNC_ALWAYS, 3, false },
+	{ "always, failing syncs", SYNC_ALWAYS, 1, true },
+	{ "none", SYNC_NONE, 1, false },
+	{ "interval, 2 writers", SYNC_INTERVAL, 2, false },
 };
 #define VARIANTS (sizeof(variants) / sizeof(variants[0]))
 
@@ -76,7 +81,7 @@ struct one_op {
 struct batch {
 	struct one_op ops[OPS_MOST];
 	size_t count;
-	uint64_t version; /* of its first op; 0: it was refused */
+	uint64_t version; /* of its first op; 0: it was not written */
 };
 
 struct work {
@@ -89,6 +94,8 @@ struct work {
 	struct batch batches[BATCHES];
 	_Atomic size_t next; /* batch to be written */
 	size_t phase_end;
+	uint64_t fault_random; /* of the next fault */
+	bool failed;           /* the store must be restarted */
 	struct fault_trace trace;
 	/* All batches by version, and the state behind the first n of them. */
 	const struct batch *order[BATCHES];
@@ -163,7 +170,8 @@ make_batches(struct work *w)
 	for (size_t i = 0; i < BATCHES; i++) {
 		struct batch *b = &w->batches[i];
 
-		b->count = draw(&random, 2) ? 1 : 1 + draw(&random, OPS_MOST);
+		b->count =
+			draw(&random, 2) ? 1 : 1 + draw(&random, OPS_MOST - 1);
 		for (size_t j = 0; j < b->count; j++) {
 			struct one_op *op = &b->ops[j];
 
@@ -174,7 +182,23 @@ make_batches(struct work *w)
 			op->len = op->len < 8 ? 8 : op->len;
 			op->tag = tag++;
 		}
+		if (w->variant->faults)
+			b->ops[b->count++] =
+				(struct one_op){ TRACER, false, tag++, 8 };
 	}
+}
+
+/* The next sync to fail. */
+static void
+plan_fault(struct work *w)
+{
+	struct fault_plan plan = {
+		.kinds = FAULT_SYNC | FAULT_DATASYNC | FAULT_DIR_SYNC,
+		.nth = 1 + draw(&w->fault_random, 60),
+		.error = EIO,
+	};
+
+	fault_set(&plan);
 }
 
 static void
@@ -200,6 +224,10 @@ write_batch(struct work *w, size_t i)
 	do
 		rc = store_write(w->store, ops, b->count, NULL, &err);
 	while (rc == LSMKV_ESTALLED);
+	if (rc && w->variant->faults) {
+		w->failed = true;
+		return;
+	}
 	must(rc, "write", &err);
 	b->version = ops[0].version;
 	fault_trace_mark(MARK_ACKNOWLEDGED, i);
@@ -211,34 +239,90 @@ write_some(void *arg)
 	struct work *w = arg;
 	size_t i;
 
-	while ((i = atomic_fetch_add(&w->next, 1)) < w->phase_end)
+	while (!w->failed &&
+	       (i = atomic_fetch_add(&w->next, 1)) < w->phase_end) {
+		if (w->variant->faults && fault_fired())
+			plan_fault(w);
 		write_batch(w, i);
+	}
 	return NULL;
+}
+
+static void
+open_store(struct work *w)
+{
+	struct err err = ERR_INIT;
+	unsigned tries = w->variant->faults ? OPENS_MOST : 1;
+
+	while (store_open(&w->store, w->path, &w->options, &err) && --tries)
+		;
+	must(!w->store, "open", &err);
+}
+
+/*
+ * After a write that failed: as with a process that is restarted, what the
+ * kernel has is there, and the disk may know nothing of it. Whether batch i
+ * was written is seen by its tracer.
+ */
+static void
+restart(struct work *w, size_t i)
+{
+	struct batch *b = &w->batches[i];
+	unsigned char room[VALUE_MOST];
+	struct buf value = BUF_INIT;
+	struct entry_info info;
+	char key[64];
+
+	store_close(w->store, NULL);
+	open_store(w);
+	if (!store_get(w->store, key_of(TRACER, key), 0, &value, &info, NULL) &&
+	    slice_equal(buf_slice(&value),
+	                value_of(b->ops[b->count - 1].tag, 8, room))) {
+		b->version = info.version - (b->count - 1);
+		fault_trace_mark(MARK_ACKNOWLEDGED, i);
+	}
+	buf_release(&value);
+	w->failed = false;
+	plan_fault(w);
+}
+
+static void
+write_phase(struct work *w, unsigned phase)
+{
+	pthread_t threads[8];
+
+	atomic_store(&w->next, phase * PHASE_BATCHES);
+	w->phase_end = (phase + 1) * PHASE_BATCHES;
+	do {
+		if (w->failed)
+			restart(w, atomic_load(&w->next) - 1);
+		for (unsigned t = 0; t < w->variant->writers; t++)
+			pthread_create(&threads[t], NULL, write_some, w);
+		for (unsigned t = 0; t < w->variant->writers; t++)
+			pthread_join(threads[t], NULL);
+	} while (w->failed);
 }
 
 static void
 work_phase(struct work *w, unsigned phase)
 {
 	struct err err = ERR_INIT;
-	pthread_t threads[8];
+	int rc = 0;
 
-	atomic_store(&w->next, phase * PHASE_BATCHES);
-	w->phase_end = (phase + 1) * PHASE_BATCHES;
-	for (unsigned t = 0; t < w->variant->writers; t++)
-		pthread_create(&threads[t], NULL, write_some, w);
-	for (unsigned t = 0; t < w->variant->writers; t++)
-		pthread_join(threads[t], NULL);
+	write_phase(w, phase);
 	switch (phase) {
 	case 0:
-		must(store_flush(w->store, &err), "flush", &err);
+		rc = store_flush(w->store, &err);
 		break;
 	case 1:
-		must(store_compact(w->store, &err), "compact", &err);
+		rc = store_compact(w->store, &err);
 		break;
 	default:
 		break;
 	}
-	if (phase < 2)
+	if (!w->variant->faults)
+		must(rc, "flush or compact", &err);
+	if (!rc && phase < 2)
 		fault_trace_mark(MARK_DURABLE, w->phase_end - 1);
 }
 
@@ -260,6 +344,25 @@ options_of(struct work *w)
 	o->compactor.reclaim_ms = 10;
 }
 
+/* The log of a store whose syncs fail on purpose says so; nobody wants it. */
+static int
+hush(void)
+{
+	int saved = dup(STDERR_FILENO);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	dup2(null, STDERR_FILENO);
+	close(null);
+	return saved;
+}
+
+static void
+unhush(int saved)
+{
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+}
+
 static int
 by_version(const void *a, const void *b)
 {
@@ -273,7 +376,7 @@ by_version(const void *a, const void *b)
 static void
 work_out_states(struct work *w)
 {
-	uint64_t present[KEYS] = { 0 }, hash = 0;
+	uint64_t present[TRACER + 1] = { 0 }, hash = 0;
 	unsigned char value[VALUE_MOST];
 	char key[64];
 
@@ -307,19 +410,29 @@ static void
 do_work(struct work *w)
 {
 	struct err err = ERR_INIT;
+	int rc, saved = -1;
 
 	options_of(w);
 	make_batches(w);
 	fault_trace_start(w->path);
-	must(store_open(&w->store, w->path, &w->options, &err), "open", &err);
+	if (w->variant->faults) {
+		saved = hush();
+		plan_fault(w);
+	}
+	open_store(w);
 	for (unsigned phase = 0; phase < PHASES; phase++) {
 		work_phase(w, phase);
-		must(store_close(w->store, &err), "close", &err);
-		fault_trace_mark(MARK_DURABLE, w->phase_end - 1);
+		rc = store_close(w->store, &err);
+		if (!w->variant->faults)
+			must(rc, "close", &err);
+		if (!rc)
+			fault_trace_mark(MARK_DURABLE, w->phase_end - 1);
 		if (phase + 1 < PHASES)
-			must(store_open(&w->store, w->path, &w->options, &err),
-			     "open", &err);
+			open_store(w);
 	}
+	fault_reset();
+	if (saved >= 0)
+		unhush(saved);
 	fault_trace_stop(&w->trace);
 	work_out_states(w);
 }
@@ -382,7 +495,7 @@ read_state(struct work *w, struct store *s, uint64_t *hash, struct err *err)
 	if (rc == LSMKV_END)
 		rc = 0;
 	scan_close(scan);
-	for (unsigned k = 0; k < KEYS && !rc; k++) {
+	for (unsigned k = 0; k <= TRACER && !rc; k++) {
 		rc = store_get(s, key_of(k, key), 0, &value, &info, err);
 		if (!rc)
 			by_get ^= entry_hash(key_of(k, key), buf_slice(&value),
@@ -526,27 +639,30 @@ static const char *const data_names[DATA_KINDS] = { "none", "all", "random",
 	                                            "torn", "garbage" };
 static const char *const names_names[NAMES_KINDS] = { "none", "all", "random" };
 
-/* The nth crash at one place: the plain ones first. */
+/*
+ * The nth of `each` crashes at one place: the plain ones first, where there
+ * are enough.
+ */
 static struct crash
-choose_crash(size_t n, uint64_t *random)
+choose_crash(size_t n, uint64_t each, uint64_t *random)
 {
 	static const struct crash plain[] = {
 		{ DATA_NONE, NAMES_NONE },
 		{ DATA_NONE, NAMES_ALL },
+		{ DATA_ALL, NAMES_ALL },
 	};
 
-	if (n < sizeof(plain) / sizeof(plain[0]))
+	if (n < sizeof(plain) / sizeof(plain[0]) && each > 4)
 		return plain[n];
 	return (struct crash){ (enum disk_data)draw(random, DATA_KINDS),
 		               (enum disk_names)draw(random, NAMES_KINDS) };
 }
 
 static void
-crash_here(struct work *w, const struct disk *disk, size_t n, const char *where,
-           size_t event, unsigned depth, const struct allowed *allowed,
-           uint64_t *random)
+crash_here(struct work *w, const struct disk *disk, struct crash c,
+           const char *where, size_t event, unsigned depth,
+           const struct allowed *allowed, uint64_t *random)
 {
-	struct crash c = choose_crash(n, random);
 	struct image image;
 	char place[512];
 
@@ -583,8 +699,8 @@ crash_in_recovery(struct work *w, const struct image *image,
 			struct allowed allowed = { hashes + first, end - first,
 				                   version };
 
-			crash_here(w, disk, draw(random, 4), where, i, depth,
-			           &allowed, random);
+			crash_here(w, disk, choose_crash(0, 0, random), where,
+			           i, depth, &allowed, random);
 		}
 		if (e->kind == EVENT_MARK) {
 			if (e->mark[0] == MARK_BEGUN)
@@ -622,12 +738,15 @@ crash_all_along(struct work *w, uint64_t budget, uint64_t *random)
 			for (size_t n = 0; tally.by_depth[0] - start < due &&
 			                   tally.wrong < FAILURES_MOST;
 			     n++) {
+
 				struct allowed allowed = { w->hashes + certain,
 					                   begun - certain + 1,
 					                   version };
 
-				crash_here(w, disk, n, "", i, 0, &allowed,
-				           random);
+				crash_here(w, disk,
+				           choose_crash(n, budget / places,
+				                        random),
+				           "", i, 0, &allowed, random);
 			}
 		}
 		if (at) {
@@ -692,6 +811,7 @@ run_works(uint64_t first, uint64_t step, uint64_t states, uint64_t seed)
 		}
 		w->variant = &variants[i / step % VARIANTS];
 		w->seed = seed + i;
+		w->fault_random = mix(seed + i) | 1;
 		random = mix(w->seed) | 1;
 		w->path = fast_tmpdir();
 		w->states = fast_tmpdir();
