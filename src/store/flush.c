@@ -220,7 +220,7 @@ flush_install(struct store *s, const struct levels_edit *edit,
 	rc = levels_apply(before, edit, &after, err);
 	if (rc)
 		goto done;
-	v = view_alloc();
+	v = view_blank();
 	if (!v) {
 		rc = err_nomem(err, sizeof(*v));
 		goto done;

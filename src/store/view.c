@@ -12,7 +12,7 @@
 /* ---- views ---- */
 
 struct view *
-view_alloc(void)
+view_blank(void)
 {
 	struct view *v = calloc(1, sizeof(*v));
 
@@ -38,7 +38,7 @@ struct view *
 view_new(struct memtable *active, struct memtable *const *sealed,
 	 size_t sealed_count, struct levels *levels)
 {
-	struct view *v = view_alloc();
+	struct view *v = view_blank();
 
 	if (v)
 		view_fill(v, active, sealed, sealed_count, levels);

@@ -46,7 +46,7 @@ struct view_box {
 struct view *view_new(struct memtable *active, struct memtable *const *sealed,
 		      size_t sealed_count, struct levels *levels);
 /* The same in two steps, the second of which cannot fail. */
-struct view *view_alloc(void);
+struct view *view_blank(void);
 void view_fill(struct view *v, struct memtable *active,
 	       struct memtable *const *sealed, size_t sealed_count,
 	       struct levels *levels);
