@@ -22,17 +22,11 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/planted.h"
 #include "store/store_impl.h"
 
 #define GROUP_BYTES (1u << 20)   /* a group takes no further writer past it */
 #define GROUP_KEYS 4096u         /* bits of the filter of a group's keys */
-#define STALL_MS 40u             /* a writer waits this long for room, */
-#define STALL_STEP_MS 5u         /* and looks again this often */
-#define DELAY_STEP_NS 500000u    /* owed delay is slept off in such pieces */
-#define DELAY_MOST_NS 20000000u  /* and a group never sleeps longer */
-#define DELAY_NS_PER_BYTE 1000u  /* at full pressure: 1 MB/s */
 
 enum writer_state { WRITER_WAITS, WRITER_LEADS, WRITER_DONE };
 
@@ -184,202 +178,6 @@ check_conditions(struct writer *w)
 			       i);
 	}
 	return 0;
-}
-
-/* ---- room, and back pressure ---- */
-
-/* How full the store is. */
-struct load {
-	size_t active;   /* bytes of the active memtable */
-	size_t held;     /* bytes of all memtables */
-	size_t sealed;   /* memtables that wait for their flush */
-	size_t level0;   /* files in level 0 */
-};
-
-static struct load
-load_now(struct store *s)
-{
-	struct view_slot *slot;
-	struct view *v = view_enter(&s->views, &slot);
-	struct load load = { 0 };
-
-	load.active = memtable_bytes(v->active);
-	load.held = view_memtable_bytes(v);
-	load.sealed = v->sealed_count;
-	load.level0 = v->levels->level[0].count;
-	view_leave(slot);
-	return load;
-}
-
-/*
- * From 0 (none) to 1000: how close memtables and level 0 are to their limits.
- * Memory counts from half of what it may be, level 0 from level0_slow.
- */
-static uint64_t
-pressure(const struct load *load, const struct store_options *o)
-{
-	uint64_t most = (STORE_SEALED_MAX + 1) * o->memtable_bytes;
-	uint64_t memory = 0, level0 = 0;
-
-	if (load->held > most / 2)
-		memory = (load->held - most / 2) * 1000 / (most / 2);
-	if (load->level0 > o->level0_slow)
-		level0 = (load->level0 - o->level0_slow) * 1000 /
-			 (o->level0_stop - o->level0_slow);
-	if (memory < level0)
-		memory = level0;
-	return memory < 1000 ? memory : 1000;
-}
-
-/* Slows the group of `bytes` down, the more the closer the limits are. */
-static void
-slow_down(struct store *s, const struct load *load, size_t bytes)
-{
-	struct commit *c = &s->commit;
-	uint64_t p = pressure(load, &s->options), ns;
-
-	if (!p) {
-		c->owed_ns = 0;
-		return;
-	}
-	c->owed_ns += p * p * DELAY_NS_PER_BYTE / 1000000 * bytes;
-	if (c->owed_ns < DELAY_STEP_NS)
-		return;
-	ns = c->owed_ns < DELAY_MOST_NS ? c->owed_ns : DELAY_MOST_NS;
-	c->owed_ns = 0;
-	clock_sleep_us(ns / 1000);
-	atomic_fetch_add(&s->stalls, 1);
-	atomic_fetch_add(&s->stall_us, ns / 1000);
-}
-
-/*
- * w becomes the segment that is written. The old one is closed, or handed to
- * the sync thread: in one step, so that this thread never takes w for synced
- * up to its beginning while it does not know of the old one.
- */
-static void
-switch_wal(struct store *s, struct wal *w)
-{
-	struct commit *c = &s->commit;
-	struct wal *old = c->wal, **grown;
-	struct err err = ERR_INIT;
-
-	pthread_mutex_lock(&c->wal_mutex);
-	c->wal = w;
-	if (s->options.sync == SYNC_INTERVAL) {
-		grown = reallocarray(c->sealed_wals, c->sealed_wal_count + 1,
-				     sizeof(struct wal *));
-		if (grown) {
-			c->sealed_wals = grown;
-			grown[c->sealed_wal_count++] = old;
-			old = NULL;
-		} else if (wal_sync(old, &err)) {
-			store_fail(s, "%s", err.message);
-		}
-	}
-	pthread_mutex_unlock(&c->wal_mutex);
-	wal_close(old);
-}
-
-/*
- * The active memtable becomes a sealed one, a new WAL segment begins. A crash
- * after wal_create leaves a segment without records, which replay passes
- * over. On an error nothing has changed.
- */
-static int
-seal(struct store *s, struct err *err)
-{
-	struct commit *c = &s->commit;
-	struct wal_header header = { 0 };
-	struct memtable *sealed[VIEW_SEALED_MAX];
-	struct memtable *m = NULL;
-	struct wal *w = NULL;
-	struct view *now, *v;
-	int rc;
-
-	header.segment = store_next_file(s);
-	header.prev_segment = wal_segment(c->wal);
-	header.prev_end = wal_end(c->wal);
-	header.first_version = atomic_load(&s->published) + 1;
-	header.relaxed = s->options.sync != SYNC_ALWAYS;
-	rc = wal_create(&w, s->dir, &header, err);
-	if (rc == LSMKV_ENOSPC && reserve_give_up(&s->reserve)) {
-		header.segment = store_next_file(s);
-		rc = wal_create(&w, s->dir, &header, err);
-	}
-	if (rc)
-		return rc;
-	m = memtable_new(header.segment);
-	if (!m)
-		goto nomem;
-
-	pthread_mutex_lock(&s->view_mutex);
-	now = atomic_load(&s->views.current);
-	sealed[0] = now->active;
-	for (size_t i = 0; i < now->sealed_count; i++)
-		sealed[i + 1] = now->sealed[i];
-	v = view_new(m, sealed, now->sealed_count + 1, now->levels);
-	if (v)
-		view_publish(&s->views, v);
-	pthread_mutex_unlock(&s->view_mutex);
-	memtable_unref(m); /* the view holds it now */
-	if (!v)
-		goto nomem;
-
-	switch_wal(s, w);
-	c->active = m;
-	c->wal_broken = false;
-	atomic_store(&c->active_since_ns, clock_mono_ns());
-	flush_wake(s);
-	return 0;
-
-nomem:
-	/* The segment stays: it is blank, and its number is used up. */
-	wal_close(w);
-	return err_nomem(err, sizeof(struct view));
-}
-
-static int
-refuse(struct store *s, const char *why, struct err *err)
-{
-	atomic_fetch_add(&s->refused, 1);
-	if (atomic_load(&s->flush.last_error) == LSMKV_ENOSPC)
-		return err_set(err, LSMKV_ENOSPC,
-			       "the disk is full: memory is, too, until it "
-			       "can be flushed; make room on the disk");
-	return err_set(err, LSMKV_ESTALLED,
-		       "%s; try again in a second", why);
-}
-
-/*
- * Makes sure that the active memtable and its segment can take a group;
- * *load is how full the store is then.
- */
-static int
-make_room(struct store *s, bool want_seal, struct load *load, struct err *err)
-{
-	struct commit *c = &s->commit;
-	uint64_t until = clock_mono_ns() + (uint64_t)STALL_MS * 1000000;
-	bool must_seal;
-
-	*load = load_now(s);
-	must_seal = c->wal_broken || (want_seal && load->active) ||
-		    load->active >= s->options.memtable_bytes;
-	for (;;) {
-		const char *behind = NULL;
-
-		if (!want_seal && load->level0 >= s->options.level0_stop)
-			behind = "compaction is behind";
-		else if (must_seal && load->sealed >= STORE_SEALED_MAX)
-			behind = "the flush is behind";
-		if (!behind)
-			break;
-		if (clock_mono_ns() >= until)
-			return refuse(s, behind, err);
-		flush_wait(s, STALL_STEP_MS);
-		*load = load_now(s);
-	}
-	return must_seal ? seal(s, err) : 0;
 }
 
 /* ---- the leader ---- */
@@ -579,7 +377,7 @@ lead(struct store *s, struct writer *leader)
 
 	rc = store_failed(s, &err);
 	if (!rc)
-		rc = make_room(s, !leader->count, &load, &err);
+		rc = room_make(s, !leader->count, &load, &err);
 	if (rc) {
 		for (struct writer *w = leader;; w = w->next) {
 			w->rc = err_set(w->err, rc, "%s", err.message);
@@ -593,7 +391,7 @@ lead(struct store *s, struct writer *leader)
 	check_group(s, leader, &last, &log_bytes, &mem_bytes);
 	if (!mem_bytes)
 		return last;
-	slow_down(s, &load, log_bytes);
+	room_slow_down(s, &load, log_bytes);
 	first_version = atomic_load(&s->published) + 1;
 	rc = log_group(s, leader, last, mem_bytes, first_version, &err);
 	if (PLANTED("commit.publishes_unsynced") && rc == LSMKV_EUNKNOWN)
@@ -747,116 +545,5 @@ commit_seal(struct store *s, struct err *err)
 	sem_init(&w.wake, 0, 0);
 	rc = queue_and_wait(s, &w);
 	sem_destroy(&w.wake);
-	return rc;
-}
-
-/* ---- SYNC_INTERVAL: the thread that syncs ---- */
-
-/* Syncs sealed segments in their order, then the active one. */
-static void
-sync_all(struct store *s)
-{
-	struct commit *c = &s->commit;
-	struct err err = ERR_INIT;
-	struct wal **sealed, *active;
-	size_t count;
-	int rc = 0;
-
-	pthread_mutex_lock(&c->wal_mutex);
-	sealed = c->sealed_wals;
-	count = c->sealed_wal_count;
-	c->sealed_wals = NULL;
-	c->sealed_wal_count = 0;
-	active = c->wal; /* this thread alone closes it once it is sealed */
-	pthread_mutex_unlock(&c->wal_mutex);
-
-	for (size_t i = 0; i < count; i++) {
-		if (!rc)
-			rc = wal_sync(sealed[i], &err);
-		wal_close(sealed[i]);
-	}
-	free(sealed);
-	if (!rc) {
-		wal_set_prior_synced(active);
-		rc = wal_sync(active, &err);
-	}
-	atomic_fetch_add(&s->wal_syncs, 1);
-	if (rc)
-		store_fail(s, "%s", err.message);
-}
-
-static void *
-sync_main(void *arg)
-{
-	struct store *s = arg;
-	struct commit *c = &s->commit;
-	uint64_t seen = 0;
-
-	pthread_mutex_lock(&c->wal_mutex);
-	while (!c->sync_stop) {
-		uint64_t at = clock_mono_ns() +
-			      (uint64_t)s->options.interval_ms * 1000000;
-		struct timespec until = {
-			.tv_sec = (time_t)(at / 1000000000),
-			.tv_nsec = (long)(at % 1000000000),
-		};
-
-		pthread_cond_timedwait(&c->sync_wake, &c->wal_mutex, &until);
-		pthread_mutex_unlock(&c->wal_mutex);
-		if (atomic_load(&s->published) != seen &&
-		    !atomic_load(&s->failed)) {
-			seen = atomic_load(&s->published);
-			sync_all(s);
-		}
-		pthread_mutex_lock(&c->wal_mutex);
-	}
-	pthread_mutex_unlock(&c->wal_mutex);
-	return NULL;
-}
-
-/* ---- life ---- */
-
-int
-commit_init(struct store *s, struct err *err)
-{
-	struct commit *c = &s->commit;
-	int rc;
-
-	atomic_store(&c->active_since_ns, clock_mono_ns());
-	if (s->options.sync != SYNC_INTERVAL)
-		return 0;
-	rc = pthread_create(&c->sync_thread, NULL, sync_main, s);
-	if (rc)
-		return err_set_errno(err, rc, "cannot start the sync thread");
-	c->sync_running = true;
-	return 0;
-}
-
-int
-commit_stop(struct store *s, struct err *err)
-{
-	struct commit *c = &s->commit;
-	int rc = 0;
-
-	if (c->sync_running) {
-		pthread_mutex_lock(&c->wal_mutex);
-		c->sync_stop = true;
-		pthread_cond_signal(&c->sync_wake);
-		pthread_mutex_unlock(&c->wal_mutex);
-		pthread_join(c->sync_thread, NULL);
-		c->sync_running = false;
-	}
-	if (c->wal && s->options.sync != SYNC_ALWAYS &&
-	    !atomic_load(&s->failed))
-		sync_all(s);
-	for (size_t i = 0; i < c->sealed_wal_count; i++)
-		wal_close(c->sealed_wals[i]);
-	free(c->sealed_wals);
-	c->sealed_wals = NULL;
-	c->sealed_wal_count = 0;
-	wal_close(c->wal);
-	c->wal = NULL;
-	if (atomic_load(&s->failed))
-		rc = store_failed(s, err);
 	return rc;
 }

@@ -5,7 +5,9 @@
  *
  *     store.c    open, close, get, scan, snapshots, figures
  *     recover.c  from the files of a directory to a store that can serve
- *     commit.c   the write path: queue, leader, WAL, memtable, back pressure
+ *     commit.c   the write path: queue, leader, WAL, memtable
+ *     room.c     back pressure, sealing
+ *     sync.c     syncing at intervals
  *     flush.c    sealed memtables to level 0; installing changes of the tree
  *
  * Lock order (a thread holds only locks above the one that it takes):
@@ -128,6 +130,26 @@ int commit_init(struct store *s, struct err *err); /* after store_recover */
 int commit_seal(struct store *s, struct err *err);
 /* Ends the sync thread, closes the WAL; its last sync in relaxed modes. */
 int commit_stop(struct store *s, struct err *err);
+
+/* ---- room.c: the leader's ---- */
+
+/* How full the store is. */
+struct load {
+	size_t active;   /* bytes of the active memtable */
+	size_t held;     /* bytes of all memtables */
+	size_t sealed;   /* memtables that wait for their flush */
+	size_t level0;   /* files in level 0 */
+};
+
+/*
+ * Makes sure that the active memtable and its segment can take a group, or
+ * with want_seal, that the memtable is sealed; *load is how full the store is
+ * then. LSMKV_ESTALLED and LSMKV_ENOSPC after a short wait.
+ */
+int room_make(struct store *s, bool want_seal, struct load *load,
+	      struct err *err);
+/* Slows a group of `bytes` down, the more the closer the limits are. */
+void room_slow_down(struct store *s, const struct load *load, size_t bytes);
 
 /* ---- flush.c ---- */
 
