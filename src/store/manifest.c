@@ -213,14 +213,16 @@ manifest_save(struct fs_dir *dir, const struct manifest *head,
 	if (!rc && !PLANTED("manifest.no_sync"))
 		rc = fs_sync(&file, err);
 	fs_close(&file);
-	/* 3. */
-	if (!rc)
+	/* 3. What reports an error may have happened: then .tmp is gone. */
+	if (!rc) {
 		rc = fs_rename(dir, NAME_MANIFEST_TMP, NAME_MANIFEST, err);
+		*renamed = !rc || fs_open(dir, NAME_MANIFEST_TMP, &file, NULL);
+		fs_close(&file);
+	}
 	if (rc) {
 		(void)fs_unlink(dir, NAME_MANIFEST_TMP, NULL);
 		goto out;
 	}
-	*renamed = true;
 	/* 4. */
 	if (!PLANTED("manifest.no_dir_sync"))
 		rc = fs_dir_sync(dir, err);

@@ -2,6 +2,7 @@
 /* Unit tests of store/manifest: what is saved is loaded, or nothing is. */
 #include "store/manifest.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -299,6 +300,44 @@ test_failed_save(void **state)
 	manifest_release(&m);
 }
 
+static bool rename_lies; /* it is done, and reported to have failed */
+
+int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
+
+int
+__wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	int rc = __real_renameat(from_dir, from, to_dir, to);
+
+	if (rc || !rename_lies)
+		return rc;
+	errno = EIO;
+	return -1;
+}
+
+/* A rename that happened counts as one, whatever it reported. */
+static void
+test_rename_of_unknown_outcome(void **state)
+{
+	struct fixture *f = *state;
+	struct manifest m, next = head;
+	struct err err = ERR_INIT;
+	bool renamed = false;
+
+	save(f, &head);
+	next.generation = 10;
+	rename_lies = true;
+	assert_int_equal(
+		manifest_save(f->dir, &next, f->levels, &renamed, &err),
+		LSMKV_EIO);
+	rename_lies = false;
+	assert_true(renamed);
+	assert_int_equal(manifest_load(f->dir, &m, NULL), 0);
+	assert_true(m.generation == 10);
+	manifest_release(&m);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -309,6 +348,7 @@ main(void)
 		TEST(test_flips),      TEST(test_truncations),
 		TEST(test_version),    TEST(test_nonsense),
 		TEST(test_leftover),   TEST(test_failed_save),
+		TEST(test_rename_of_unknown_outcome),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
