@@ -194,7 +194,8 @@ uncomment() {
 # serve SERVER: deploy/serve in the background, until it says that it is ready.
 # As from a terminal: a process group of its own that SIGINT can end.
 serve() {
-	LSMKV_PORT=$port LSMKV_DATA_DIR=$base/data /usr/bin/python3 -c '
+	LSMKV_PORT=$port LSMKV_DATA_DIR=$base/data LSMKV_RUN_DIR=$base/run \
+		/usr/bin/python3 -c '
 import os, signal, sys
 os.setsid()
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -253,7 +254,8 @@ released() {
 		[ "$(curl -sf "$url/get?key=$server")" = 1 ]
 	done
 	# The port is taken: says so, and harms nobody.
-	LSMKV_PORT=$port run -1 "$LSMKV_SRCDIR/deploy/serve"
+	LSMKV_PORT=$port LSMKV_RUN_DIR=$base/run \
+		run -1 "$LSMKV_SRCDIR/deploy/serve"
 	[[ $output == *"LSMKV_PORT"* ]]
 	[ "$(curl -sf "$url/get?key=nginx")" = 1 ]
 	unserve TERM
