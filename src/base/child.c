@@ -17,6 +17,8 @@
 #include <fcntl.h>
 #include <linux/ioprio.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -205,10 +207,66 @@ set_attributes(posix_spawnattr_t *attr)
 	return e;
 }
 
+#define NEEDED 4
+
+struct start {
+	const posix_spawn_file_actions_t *actions;
+	const posix_spawnattr_t *attr;
+	char *const *argv;
+	char *const *env;
+	const int *needed; /* NEEDED descriptors, ascending; -1: none */
+	pid_t pid;         /* outcome */
+	int e;             /* its errno, 0 if it was started */
+};
+
+static void
+close_all_but(const int *needed)
+{
+	int low = 0;
+
+	for (size_t i = 0; i < NEEDED; i++) {
+		if (needed[i] < low)
+			continue;
+		if (needed[i] > low)
+			close_range((unsigned)low, (unsigned)needed[i] - 1, 0);
+		low = needed[i] + 1;
+	}
+	close_range((unsigned)low, ~0u, 0);
+}
+
+/*
+ * Between its birth and its exec a child has all descriptors of the thread
+ * that bore it, the listening socket among them. If the parent is killed right
+ * then, the socket seems to be alive: a web server that looks whether to start
+ * a new responder connects to it, is content, and never starts one. So this
+ * thread has a table of its own, without what is not for the child. (If there
+ * can be none, the moment remains.)
+ */
+static void *
+start(void *arg)
+{
+	struct start *s = arg;
+
+	if (!unshare(CLONE_FILES))
+		close_all_but(s->needed);
+	s->e = posix_spawn(&s->pid, s->argv[0], s->actions, s->attr, s->argv,
+			   s->env);
+	return NULL;
+}
+
+static int
+compare_fds(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
 /* Returns 0 and *pid, or an errno. */
 static int
 spawn(pid_t *pid, char *const argv[], int in, int out, int keep)
 {
+	int needed[NEEDED] = { in, out, keep, STDERR_FILENO };
+	struct start s = { .argv = argv, .needed = needed };
+	pthread_t thread;
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	struct environment env;
@@ -225,8 +283,17 @@ spawn(pid_t *pid, char *const argv[], int in, int out, int keep)
 	e = set_actions(&actions, in, out, keep);
 	if (!e)
 		e = set_attributes(&attr);
+	qsort(needed, NEEDED, sizeof(needed[0]), compare_fds);
+	s.actions = &actions;
+	s.attr = &attr;
+	s.env = env.list;
 	if (!e)
-		e = posix_spawn(pid, argv[0], &actions, &attr, argv, env.list);
+		e = pthread_create(&thread, NULL, start, &s);
+	if (!e) {
+		pthread_join(thread, NULL);
+		*pid = s.pid;
+		e = s.e;
+	}
 	posix_spawnattr_destroy(&attr);
 no_attr:
 	posix_spawn_file_actions_destroy(&actions);

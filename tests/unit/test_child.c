@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -266,6 +268,61 @@ test_inherits_only_its_fds(void **state)
 	assert_int_equal(child_finish(&c, LONG_MS, NULL), 0);
 	close(leak);
 	close(high);
+}
+
+static int watched = -1; /* was it open where the child was born? */
+static bool watched_was_open;
+
+int __real_posix_spawn(pid_t *pid, const char *path,
+		       const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attr, char *const argv[],
+		       char *const env[]);
+int __wrap_posix_spawn(pid_t *pid, const char *path,
+		       const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attr, char *const argv[],
+		       char *const env[]);
+
+int
+__wrap_posix_spawn(pid_t *pid, const char *path,
+		   const posix_spawn_file_actions_t *actions,
+		   const posix_spawnattr_t *attr, char *const argv[],
+		   char *const env[])
+{
+	watched_was_open = fcntl(watched, F_GETFD) >= 0;
+	return __real_posix_spawn(pid, path, actions, attr, argv, env);
+}
+
+/*
+ * Not even before its exec has a child what its parent left open: if the
+ * parent were killed at that moment, its listening socket would live on.
+ */
+static void
+test_born_without_the_rest(void **state)
+{
+	int numbers[] = { STDIN_FILENO, -1, 300 };
+	size_t i;
+
+	(void)state;
+	numbers[1] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_true(numbers[1] > STDERR_FILENO);
+	assert_int_equal(dup2(numbers[1], numbers[2]), numbers[2]);
+	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		struct child c;
+		char *said;
+
+		watched = numbers[i];
+		watched_was_open = true;
+		c = start("fds", i ? numbers[3 - i] : -1);
+		said = hear(&c);
+		assert_string_equal(said, i ? "0 1 2 3 " : "0 1 2 ");
+		free(said);
+		assert_int_equal(child_finish(&c, LONG_MS, NULL), 0);
+		assert_false(watched_was_open);
+		/* The parent still has it. */
+		assert_true(fcntl(watched, F_GETFD) >= 0);
+	}
+	close(numbers[1]);
+	close(numbers[2]);
 }
 
 /* What is kept arrives as fd 3, even if it is close-on-exec, or stood there. */
@@ -598,6 +655,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_talk),
 		cmocka_unit_test(test_exec_failure),
 		cmocka_unit_test(test_inherits_only_its_fds),
+		cmocka_unit_test(test_born_without_the_rest),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_parent_without_stdio),
 		cmocka_unit_test(test_stderr),
