@@ -13,7 +13,9 @@ readonly  ext4 turns read-only. Writes are refused, reads go on; after a
           remount and a restart everything acknowledged is there.
 full      ext4 fills up and has room again, in turns. Writes are answered
           with 507, reads go on, and writes work again without a restart.
-          In every third turn the store is killed and opened while it is full.
+          In two of three turns the store is killed and opened while it is full;
+          where others have taken its reserve, too, it may refuse to, until
+          there is room.
 tmpfs     the same on a small tmpfs.
 
 Exit status: 0 if all went well, 1 if not, 77 (and the reason) if this cannot
@@ -42,6 +44,7 @@ EIO_DISK = 128 * disk.MIB
 EIO_ROOM = 24 * disk.MIB
 FULL_DISK = 32 * disk.MIB
 CHUNK = 64 << 10
+FULL = "No space left on device"
 
 
 class Failed(Exception):
@@ -126,13 +129,10 @@ def fill(path, leave):
     with open(path, "ab") as f:
         try:
             while True:
-                f.write(b"\xff" * CHUNK)
-                f.flush()
+                os.write(f.fileno(), b"\xff" * CHUNK)
         except OSError:
             pass
-    with open(path, "ab") as f:
-        os.ftruncate(f.fileno(), max(0, os.path.getsize(path) - leave))
-        os.fsync(f.fileno())
+    os.truncate(path, max(0, os.path.getsize(path) - leave))
 
 
 def eio(scratch, rng):
@@ -199,28 +199,53 @@ def readonly(scratch, rng):
         expect(s.load(0.05), (), ("stalled",))
 
 
+def brimful(path, s):
+    """The store's reserve goes, too."""
+    for _ in range(3):
+        fill(path + "/filler", 0)
+        expect(s.load(0.1), (), ("disk_full", "stalled"))
+    fill(path + "/filler", 0)
+    s.check()
+
+
 def turns(path, run, cycles, rng):
     """Full and not, in turns."""
     with Store(path + "/data", run) as s:
         s.open()
+        opened = refused = 0
         for cycle in range(cycles):
             expect(s.load(0.1), (), ("stalled",))
             pid = s.responder.process.pid
             # Somebody else takes what compaction gives back, too.
             codes = {}
+            fills = 0
             end = time.monotonic() + PATIENCE_S
             while "disk_full" not in codes and time.monotonic() < end:
                 fill(path + "/filler", rng.randrange(0, 256 << 10))
+                fills += 1
                 codes = s.load(0.3, until="disk_full")
             expect(codes, ("disk_full",), ("stalled",))
             expect(s.load(0.1), (), ("disk_full", "stalled"))
             s.check()
-            if cycle % 3 == 2:
+            if cycle % 3 == 1:
+                brimful(path, s)
+                fills += 4
+            if cycle % 3:
                 s.responder.kill()
-                s.open()
-                expect(s.load(0.1), (), ("disk_full", "stalled"))
+                try:
+                    s.open()
+                    expect(s.load(0.1), (), ("disk_full", "stalled"))
+                    opened += 1
+                except Failed:
+                    # Without its reserve it may want room first.
+                    if fills == 1 or FULL not in s.responder.said():
+                        raise
+                    refused += 1
+                    os.unlink(path + "/filler")
+                    s.open()
                 pid = s.responder.process.pid
-            os.unlink(path + "/filler")
+            if os.path.exists(path + "/filler"):
+                os.unlink(path + "/filler")
             end = time.monotonic() + PATIENCE_S
             while "disk_full" in s.load(0.05):
                 if time.monotonic() > end:
@@ -234,18 +259,19 @@ def turns(path, run, cycles, rng):
         found = responder.verified(s.responder.data)
         if found:
             raise Failed(found)
-        return s.written()
+        return {"opened while it was full": opened,
+                "wanted room first": refused}
 
 
 def full(scratch, rng, cycles):
     with disk.Disk("ext4", scratch + "/img", scratch + "/ext4",
                    FULL_DISK) as d:
-        turns(d.path, scratch + "/run", cycles, rng)
+        return turns(d.path, scratch + "/run", cycles, rng)
 
 
 def tmpfs(scratch, rng, cycles):
     with disk.Tmpfs(scratch + "/tmpfs", FULL_DISK) as d:
-        turns(d.path, scratch + "/run", cycles, rng)
+        return turns(d.path, scratch + "/run", cycles, rng)
 
 
 FAULTS = {"eio": eio, "readonly": readonly, "full": full, "tmpfs": tmpfs}
@@ -268,7 +294,7 @@ def main():
         with disk.Scratch() as scratch:
             try:
                 if name in ("full", "tmpfs"):
-                    FAULTS[name](scratch, rng, options.cycles)
+                    hows = FAULTS[name](scratch, rng, options.cycles)
                 else:
                     for _ in range(options.cycles):
                         how = FAULTS[name](scratch, rng)
