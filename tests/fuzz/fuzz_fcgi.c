@@ -16,6 +16,7 @@
  * that is not; what /set takes, /get gives; and the responder's answer is to
  * the byte the one that the API makes without it.
  */
+#include <errno.h>
 #include <json.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -356,16 +357,38 @@ send_all(int fd, struct slice bytes)
 	while (bytes.len) {
 		ssize_t n = send(fd, bytes.data, bytes.len, MSG_NOSIGNAL);
 
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n < 0)
 			return; /* answered from the head, and closed */
 		bytes = slice_make(bytes.data + n, bytes.len - (size_t)n);
 	}
 }
 
+/* A fuzzer's alarm interrupts calls. */
+static ssize_t
+receive_some(int fd, void *to, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, to, len, 0);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 static void
 receive(int fd, void *to, size_t len)
 {
-	REQUIRE(!len || recv(fd, to, len, MSG_WAITALL) == (ssize_t)len);
+	unsigned char *at = to;
+
+	while (len) {
+		ssize_t n = receive_some(fd, at, len);
+
+		REQUIRE(n > 0);
+		at += n;
+		len -= (size_t)n;
+	}
 }
 
 /* Reads the records of one answer; what they hold goes to out. */
@@ -411,7 +434,8 @@ check_responder(struct input *in, const struct buf *want, struct slice stream,
 	char end;
 
 	REQUIRE(fd >= 0);
-	REQUIRE(!connect(fd, (struct sockaddr *)&address, sizeof(address)));
+	while (connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		REQUIRE(errno == EINTR || errno == EAGAIN);
 	exchange(fd, stream, first, &out);
 	REQUIRE(slice_equal(buf_slice(&out), buf_slice(want)));
 	if (keep) {
@@ -420,7 +444,7 @@ check_responder(struct input *in, const struct buf *want, struct slice stream,
 		REQUIRE(slice_equal(buf_slice(&out), buf_slice(&again)));
 		shutdown(fd, SHUT_WR);
 	}
-	REQUIRE(recv(fd, &end, 1, 0) <= 0);
+	REQUIRE(receive_some(fd, &end, 1) <= 0);
 	close(fd);
 	buf_release(&out);
 	buf_release(&again);
