@@ -250,7 +250,7 @@ start(void *arg)
 	if (!unshare(CLONE_FILES))
 		close_all_but(s->needed);
 	s->e = posix_spawn(&s->pid, s->argv[0], s->actions, s->attr, s->argv,
-			   s->env);
+	                   s->env);
 	return NULL;
 }
 

@@ -274,19 +274,19 @@ static int watched = -1; /* was it open where the child was born? */
 static bool watched_was_open;
 
 int __real_posix_spawn(pid_t *pid, const char *path,
-		       const posix_spawn_file_actions_t *actions,
-		       const posix_spawnattr_t *attr, char *const argv[],
-		       char *const env[]);
+                       const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attr, char *const argv[],
+                       char *const env[]);
 int __wrap_posix_spawn(pid_t *pid, const char *path,
-		       const posix_spawn_file_actions_t *actions,
-		       const posix_spawnattr_t *attr, char *const argv[],
-		       char *const env[]);
+                       const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attr, char *const argv[],
+                       char *const env[]);
 
 int
 __wrap_posix_spawn(pid_t *pid, const char *path,
-		   const posix_spawn_file_actions_t *actions,
-		   const posix_spawnattr_t *attr, char *const argv[],
-		   char *const env[])
+                   const posix_spawn_file_actions_t *actions,
+                   const posix_spawnattr_t *attr, char *const argv[],
+                   char *const env[])
 {
 	watched_was_open = fcntl(watched, F_GETFD) >= 0;
 	return __real_posix_spawn(pid, path, actions, attr, argv, env);
