@@ -9,13 +9,14 @@ after an answered write one value, after one that failed under way the old or
 the new one, after one that was refused the old one. Every answer is held
 against that, and in the end every key. Of two writes, the later one must have
 the greater version. Failures (no connection, 5xx) are counted and borne; a
-wrong answer ends with exit status 1.
+wrong answer ends with exit status 1. SIGUSR1: enough, before SECONDS are over.
 """
 
 import collections
 import http.client
 import json
 import random
+import signal
 import sys
 import threading
 import time
@@ -265,12 +266,14 @@ def report(clients):
 
 def main(port, seconds, count=16, keys=40):
     end = time.monotonic() + float(seconds)
+    ended = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: ended.set())
     newest = Newest()
     clients = [Client(i, Http(int(port)), int(keys), newest)
                for i in range(int(count))]
 
     def deed(c):
-        c.work(lambda: time.monotonic() < end)
+        c.work(lambda: time.monotonic() < end and not ended.is_set())
         c.check()
 
     for t in at_once(clients, deed):
