@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -32,6 +33,8 @@
 WRAPPED(int, open, const char *, int, ...);
 WRAPPED(int, openat, int, const char *, int, ...);
 WRAPPED(int, flopenat, int, const char *, int, ...);
+WRAPPED(int, accept4, int, struct sockaddr *, socklen_t *, int);
+WRAPPED(int, memfd_create, const char *, unsigned);
 WRAPPED(ssize_t, read, int, void *, size_t);
 WRAPPED(ssize_t, pread, int, void *, size_t, off_t);
 WRAPPED(ssize_t, write, int, const void *, size_t);
@@ -505,6 +508,22 @@ __wrap_flopenat(int dir_fd, const char *name, int flags, ...)
 		note_opened(fd, dir_fd, name, was_there);
 	trace_end(traced);
 	return fd;
+}
+
+int
+__wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+{
+	if (fails(FAULT_OPEN, "accept4", fd, NULL))
+		return -1;
+	return __real_accept4(fd, address, len, flags);
+}
+
+int
+__wrap_memfd_create(const char *name, unsigned flags)
+{
+	if (fails(FAULT_OPEN, "memfd_create", -1, name))
+		return -1;
+	return __real_memfd_create(name, flags);
 }
 
 int

@@ -25,7 +25,7 @@
 
 /* Which calls; bits, so that a plan can be about several. */
 enum fault_kind {
-	FAULT_OPEN = 1 << 0,     /* open, openat, flopenat */
+	FAULT_OPEN = 1 << 0,     /* open, openat, flopenat, accept4, memfd_create */
 	FAULT_READ = 1 << 1,     /* read, pread */
 	FAULT_WRITE = 1 << 2,    /* write, pwrite */
 	FAULT_ALLOCATE = 1 << 3, /* fallocate */
