@@ -486,6 +486,40 @@ torn_header(void **state)
 	assert_int_equal(replay(l, 1, &next, &r, NULL), LSMKV_ECORRUPT);
 }
 
+/*
+ * A sound record of an older log, on disk space that was used again, right
+ * where the next one would stand, is not one of this log.
+ */
+static void
+stale_record(void **state)
+{
+	struct log *l = *state;
+	struct wal *w = create(l, 1, 0, 0, 1, false);
+	struct wal_replay_result r;
+	uint64_t next, end;
+	unsigned char *old;
+	size_t len;
+
+	append_synced(w, 1, 1, 20);
+	append_synced(w, 2, 1, 20);
+	end = wal_end(w);
+	append_synced(w, 3, 1, 20);
+	wal_close(w);
+	old = tmpdir_read(l->path, "000001.wal", &len);
+	tmpdir_remove(l->path, "000001.wal");
+
+	w = create(l, 2, 0, 0, 1, false);
+	append_synced(w, 1, 1, 20);
+	append_synced(w, 2, 1, 20);
+	assert_int_equal(wal_end(w), end);
+	wal_close(w);
+	tmpdir_overwrite(l->path, "000002.wal", end, old + end, 512);
+	free(old);
+	assert_int_equal(replay(l, 2, &next, &r, NULL), 0);
+	assert_int_equal(r.last_version, 2);
+	assert_int_equal(r.dropped_offset, end);
+}
+
 /* A value that looks like a record of another log proves nothing. */
 static void
 forged_record(void **state)
@@ -538,6 +572,7 @@ main(void)
 		TEST(unused_segments),
 		TEST(bad_headers),
 		TEST(torn_header),
+		TEST(stale_record),
 		TEST(forged_record),
 	};
 
