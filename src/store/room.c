@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "store/names.h"
 #include "store/store_impl.h"
 
 #define STALL_MS 40u             /* a writer waits this long for room, */
@@ -82,27 +83,41 @@ room_slow_down(struct store *s, const struct load *load, size_t bytes)
  * up to its beginning while it does not know of the old one.
  */
 static void
-switch_wal(struct store *s, struct wal *w)
+switch_wal(struct store *s, struct wal *w, struct sealed_wal *entry)
 {
 	struct commit *c = &s->commit;
-	struct wal *old = c->wal, **grown;
-	struct err err = ERR_INIT;
+	struct wal *old = c->wal;
 
 	pthread_mutex_lock(&c->wal_mutex);
 	c->wal = w;
-	if (s->options.sync == SYNC_INTERVAL) {
-		grown = reallocarray(c->sealed_wals, c->sealed_wal_count + 1,
-				     sizeof(struct wal *));
-		if (grown) {
-			c->sealed_wals = grown;
-			grown[c->sealed_wal_count++] = old;
-			old = NULL;
-		} else if (wal_sync(old, &err)) {
-			store_fail(s, "%s", err.message);
-		}
+	if (entry) {
+		entry->wal = old;
+		entry->next = NULL;
+		*c->sealed_wals_end = entry;
+		c->sealed_wals_end = &entry->next;
+		old = NULL;
 	}
 	pthread_mutex_unlock(&c->wal_mutex);
 	wal_close(old);
+}
+
+/* A view like the current one, but for m as the active memtable. */
+static int
+publish_sealed(struct store *s, struct memtable *m, struct err *err)
+{
+	struct memtable *sealed[VIEW_SEALED_MAX];
+	struct view *now, *v;
+
+	pthread_mutex_lock(&s->view_mutex);
+	now = atomic_load(&s->views.current);
+	sealed[0] = now->active;
+	for (size_t i = 0; i < now->sealed_count; i++)
+		sealed[i + 1] = now->sealed[i];
+	v = view_new(m, sealed, now->sealed_count + 1, now->levels);
+	if (v)
+		view_publish(&s->views, v);
+	pthread_mutex_unlock(&s->view_mutex);
+	return v ? 0 : err_nomem(err, sizeof(*v));
 }
 
 /*
@@ -115,10 +130,10 @@ seal(struct store *s, struct err *err)
 {
 	struct commit *c = &s->commit;
 	struct wal_header header = { 0 };
-	struct memtable *sealed[VIEW_SEALED_MAX];
+	struct sealed_wal *entry = NULL;
 	struct memtable *m = NULL;
 	struct wal *w = NULL;
-	struct view *now, *v;
+	char name[NAME_MAX_LEN];
 	int rc;
 
 	header.segment = store_next_file(s);
@@ -126,41 +141,35 @@ seal(struct store *s, struct err *err)
 	header.prev_end = wal_end(c->wal);
 	header.first_version = atomic_load(&s->published) + 1;
 	header.relaxed = s->options.sync != SYNC_ALWAYS;
+	if (s->options.sync == SYNC_INTERVAL) {
+		entry = calloc(1, sizeof(*entry));
+		if (!entry)
+			return err_nomem(err, sizeof(*entry));
+	}
 	rc = wal_create(&w, s->dir, &header, err);
 	if (rc == LSMKV_ENOSPC && reserve_give_up(&s->reserve)) {
 		header.segment = store_next_file(s);
 		rc = wal_create(&w, s->dir, &header, err);
 	}
 	if (rc)
-		return rc;
+		goto done;
 	m = memtable_new(header.segment);
-	if (!m)
-		goto nomem;
-
-	pthread_mutex_lock(&s->view_mutex);
-	now = atomic_load(&s->views.current);
-	sealed[0] = now->active;
-	for (size_t i = 0; i < now->sealed_count; i++)
-		sealed[i + 1] = now->sealed[i];
-	v = view_new(m, sealed, now->sealed_count + 1, now->levels);
-	if (v)
-		view_publish(&s->views, v);
-	pthread_mutex_unlock(&s->view_mutex);
-	memtable_unref(m); /* the view holds it now */
-	if (!v)
-		goto nomem;
-
-	switch_wal(s, w);
+	rc = m ? publish_sealed(s, m, err) : err_nomem(err, sizeof(m));
+	if (rc) {
+		wal_close(w);
+		fs_unlink(s->dir, name_wal(header.segment, name), NULL);
+		goto done;
+	}
+	switch_wal(s, w, entry);
+	entry = NULL;
 	c->active = m;
 	c->wal_broken = false;
 	atomic_store(&c->active_since_ns, clock_mono_ns());
 	flush_wake(s);
-	return 0;
-
-nomem:
-	/* The segment stays: it is blank, and its number is used up. */
-	wal_close(w);
-	return err_nomem(err, sizeof(struct view));
+done:
+	memtable_unref(m); /* the view holds it now */
+	free(entry);
+	return rc;
 }
 
 static int
@@ -176,9 +185,22 @@ refuse(struct store *s, const char *why, struct err *err)
 }
 
 /*
- * Makes sure that the active memtable and its segment can take a group;
- * *load is how full the store is then.
+ * Level 0 is at its limit. Waiting helps while compaction works; where its
+ * last job failed (a damaged file, a helper that cannot be started) it may
+ * not help for ever, and then it is better to go on at the pace of full
+ * pressure, with more files in level 0 than there should be.
  */
+static bool
+compaction_is_behind(struct store *s, const struct load *load)
+{
+	struct compactor_stat stat;
+
+	if (load->level0 < s->options.level0_stop)
+		return false;
+	compactor_get_stat(s->compactor, &stat);
+	return !stat.last_code;
+}
+
 int
 room_make(struct store *s, bool want_seal, struct load *load, struct err *err)
 {
@@ -192,7 +214,7 @@ room_make(struct store *s, bool want_seal, struct load *load, struct err *err)
 	for (;;) {
 		const char *behind = NULL;
 
-		if (!want_seal && load->level0 >= s->options.level0_stop)
+		if (!want_seal && compaction_is_behind(s, load))
 			behind = "compaction is behind";
 		else if (must_seal && load->sealed >= STORE_SEALED_MAX)
 			behind = "the flush is behind";

@@ -36,6 +36,12 @@
 
 struct writer; /* a caller of store_write in the queue (commit.c) */
 
+/* A segment that is not written any more, and not synced yet. */
+struct sealed_wal {
+	struct wal *wal; /* owned */
+	struct sealed_wal *next;
+};
+
 struct commit {
 	pthread_mutex_t mutex;    /* over the queue */
 	struct writer *head;      /* the leader, while there is one */
@@ -50,8 +56,8 @@ struct commit {
 	/* SYNC_INTERVAL: */
 	pthread_mutex_t wal_mutex;
 	pthread_cond_t sync_wake;
-	struct wal **sealed_wals; /* wait for their sync (owned) */
-	size_t sealed_wal_count;
+	struct sealed_wal *sealed_wals; /* wait for their sync, oldest first */
+	struct sealed_wal **sealed_wals_end; /* where the next one goes */
 	pthread_t sync_thread;
 	bool sync_running;
 	bool sync_stop;

@@ -15,24 +15,24 @@ sync_all(struct store *s)
 {
 	struct commit *c = &s->commit;
 	struct err err = ERR_INIT;
-	struct wal **sealed, *active;
-	size_t count;
+	struct sealed_wal *sealed, *next;
+	struct wal *active;
 	int rc = 0;
 
 	pthread_mutex_lock(&c->wal_mutex);
 	sealed = c->sealed_wals;
-	count = c->sealed_wal_count;
 	c->sealed_wals = NULL;
-	c->sealed_wal_count = 0;
+	c->sealed_wals_end = &c->sealed_wals;
 	active = c->wal; /* this thread alone closes it once it is sealed */
 	pthread_mutex_unlock(&c->wal_mutex);
 
-	for (size_t i = 0; i < count; i++) {
+	for (; sealed; sealed = next) {
+		next = sealed->next;
 		if (!rc)
-			rc = wal_sync(sealed[i], &err);
-		wal_close(sealed[i]);
+			rc = wal_sync(sealed->wal, &err);
+		wal_close(sealed->wal);
+		free(sealed);
 	}
-	free(sealed);
 	if (!rc) {
 		wal_set_prior_synced(active);
 		rc = wal_sync(active, &err);
@@ -78,6 +78,7 @@ commit_init(struct store *s, struct err *err)
 	int rc;
 
 	atomic_store(&c->active_since_ns, clock_mono_ns());
+	c->sealed_wals_end = &c->sealed_wals;
 	if (s->options.sync != SYNC_INTERVAL)
 		return 0;
 	rc = pthread_create(&c->sync_thread, NULL, sync_main, s);
@@ -91,6 +92,7 @@ int
 commit_stop(struct store *s, struct err *err)
 {
 	struct commit *c = &s->commit;
+	struct sealed_wal *sealed;
 	int rc = 0;
 
 	if (c->sync_running) {
@@ -101,14 +103,24 @@ commit_stop(struct store *s, struct err *err)
 		pthread_join(c->sync_thread, NULL);
 		c->sync_running = false;
 	}
-	if (c->wal && s->options.sync != SYNC_ALWAYS &&
-	    !atomic_load(&s->failed))
-		sync_all(s);
-	for (size_t i = 0; i < c->sealed_wal_count; i++)
-		wal_close(c->sealed_wals[i]);
-	free(c->sealed_wals);
-	c->sealed_wals = NULL;
-	c->sealed_wal_count = 0;
+	if (c->wal && !atomic_load(&s->failed)) {
+		struct err sync_err = ERR_INIT;
+
+		/*
+		 * In SYNC_NONE nobody knows whether the segments before it
+		 * are on disk, and so this one does not say that they are.
+		 */
+		if (s->options.sync == SYNC_INTERVAL)
+			sync_all(s);
+		else if (s->options.sync == SYNC_NONE &&
+			 wal_sync(c->wal, &sync_err))
+			store_fail(s, "%s", sync_err.message);
+	}
+	while ((sealed = c->sealed_wals)) {
+		c->sealed_wals = sealed->next;
+		wal_close(sealed->wal);
+		free(sealed);
+	}
 	wal_close(c->wal);
 	c->wal = NULL;
 	if (atomic_load(&s->failed))

@@ -204,7 +204,16 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 	if (rc && PLANTED("wal.appends_after_partial"))
 		w->end = wal_align(w->end + written);
 	if (rc) {
+		static const unsigned char nothing[WAL_ALIGN];
+
 		*partial = !PLANTED("wal.appends_after_partial");
+		/*
+		 * If only padding is missing, the record is whole, though
+		 * nobody is told that it was written: undo its beginning.
+		 */
+		if (written)
+			fs_write(&w->file, nothing, sizeof(nothing), w->end,
+				 NULL, NULL);
 		return rc;
 	}
 	w->end += r->len;

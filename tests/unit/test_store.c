@@ -677,6 +677,40 @@ scrub_finds_rot(void **state)
 	tmpdir_flip(f->path, name, 20, 1);
 }
 
+/*
+ * A compaction that cannot be done (here: there is no helper) does not stop
+ * the writers, however long it lasts; they are slowed.
+ */
+static void
+failing_compaction_stops_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct store_stat stat;
+	char key[16], value[1000];
+
+	assert_int_equal(store_close(f->store, NULL), 0);
+	f->options.memtable_bytes = 8u << 10;
+	f->options.level0_slow = 4;
+	f->options.level0_stop = 8;
+	f->options.compactor.helper = "/nonexistent/lsmkv-compact";
+	log_set_level(LOG_LEVEL_ERROR);
+	open_store(f);
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	/* out of order: files that overlap cannot just be moved */
+	for (int i = 0; i < 200; i++) {
+		snprintf(key, sizeof(key), "key%05d", i * 37 % 200);
+		set(f, key, value);
+	}
+	store_get_stat(f->store, &stat);
+	assert_true(stat.level[0].files > f->options.level0_stop);
+	assert_true(stat.compactor.failures > 0);
+	for (int i = 0; i < 200; i++) {
+		snprintf(key, sizeof(key), "key%05d", i);
+		expect(f, key, value);
+	}
+}
+
 /* ---- threads ---- */
 
 #define THREADS 8
@@ -893,6 +927,7 @@ main(void)
 		TEST(bad_options),
 		TEST(sync_modes),
 		TEST(scrub_finds_rot),
+		TEST(failing_compaction_stops_nobody),
 		TEST(counter_of_many),
 		TEST(each_value_deleted_once),
 		TEST(batches_are_seen_whole),
