@@ -722,6 +722,96 @@ test_killed_from_outside(void **state)
 	check(f);
 }
 
+/* A helper that is stopped (SIGSTOP) is killed once it was silent too long. */
+static void
+test_stopped_from_outside(void **state)
+{
+	struct fixture *f = *state;
+	struct compactor_stat now;
+
+	f->options.silence_ms = 300;
+	use_self(f, "slow");
+	fill(f);
+	start(f);
+	WAIT_FOR(f, stat.job_done > 2);
+	compactor_get_stat(f->compactor, &now);
+	assert_int_equal(kill(now.helper, SIGSTOP), 0);
+	WAIT_FOR(f, stat.failures == 1);
+	assert_int_equal(kill(now.helper, 0), -1);
+	assert_int_equal(errno, ESRCH);
+	stop(f);
+	assert_int_equal(f->levels->level[0].count, 4);
+	assert_no_garbage(f);
+	check(f);
+}
+
+static bool
+write_text(const char *path, const char *text)
+{
+	FILE *out = fopen(path, "w");
+	bool ok = out && fputs(text, out) >= 0;
+
+	return out && !fclose(out) && ok;
+}
+
+/* A memory cgroup of 16 MiB, of whichever version there is; false: none. */
+static bool
+make_cgroup(char *group, size_t size)
+{
+	static const struct {
+		const char *root, *limit;
+	} kinds[] = {
+		{ "/sys/fs/cgroup/memory", "memory.limit_in_bytes" },
+		{ "/sys/fs/cgroup", "memory.max" },
+	};
+	char path[256];
+
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(group, size, "%s/lsmkv-test-%d", kinds[i].root,
+		         (int)getpid());
+		if (mkdir(group, 0755))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", group, kinds[i].limit);
+		if (write_text(path, "16777216"))
+			return true;
+		rmdir(group);
+	}
+	return false;
+}
+
+/* A helper that the OOM killer takes is one that failed. */
+static void
+test_out_of_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct compactor_stat now;
+	char group[200], path[256], pid[16];
+
+	if (!make_cgroup(group, sizeof(group))) {
+		print_message("skipped: no memory cgroup can be made here "
+		              "(it takes root)\n");
+		skip();
+	}
+	use_self(f, "eats");
+	fill(f);
+	start(f);
+	WAIT_FOR(f, stat.job_done > 2);
+	compactor_get_stat(f->compactor, &now);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+	snprintf(pid, sizeof(pid), "%d", (int)now.helper);
+	assert_true(write_text(path, pid));
+	WAIT_FOR(f, stat.failures == 1);
+	compactor_get_stat(f->compactor, &now);
+	/* By itself it would go on for ever. */
+	if (!strstr(now.last_error, "ended without a result"))
+		fail_msg("%s", now.last_error);
+	stop(f);
+	assert_int_equal(f->levels->level[0].count, 4);
+	assert_no_garbage(f);
+	check(f);
+	assert_int_equal(rmdir(group), 0);
+}
+
 /* The end does not wait for a helper, nor for those who wait for one. */
 static void
 test_stop(void **state)
@@ -1046,6 +1136,15 @@ play(const char *part, const char *note)
 		progress(i);
 		usleep(5000);
 	}
+	for (uint64_t i = 1; !strcmp(part, "eats"); i++) {
+		char *more = malloc(1 << 20);
+
+		/* slowly, until it is in its cgroup; never more than 256 MiB */
+		if (more && i < 256)
+			memset(more, 1, 1 << 20);
+		progress(i);
+		usleep(5000);
+	}
 	while (!strcmp(part, "stands-still")) {
 		progress(1);
 		usleep(5000);
@@ -1097,6 +1196,8 @@ main(int argc, char **argv)
 		TEST(test_lies),
 		TEST(test_tried_again),
 		TEST(test_killed_from_outside),
+		TEST(test_stopped_from_outside),
+		TEST(test_out_of_memory),
 		TEST(test_stop),
 		TEST(test_compact_all_fails),
 		TEST(test_install_fails),
