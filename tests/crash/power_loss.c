@@ -13,7 +13,8 @@
  * flush or a close has made durable. From recovery itself the power goes, too,
  * and from recovery after that.
  *
- *     --states N      how many directories are opened (4,000)
+ *     --states N      how many directories are opened, those of crashes in
+ *                     recovery not counted (LSMKV_CRASH_STATES, or 4,000)
  *     --seed N        of the work and of what is left; printed. Threads make
  *                     no two runs the same: a failure is kept for a look
  *     --processes N   1 or 2 (2)
@@ -917,6 +918,8 @@ main(int argc, char **argv)
 	bool fine;
 	int c;
 
+	if (getenv("LSMKV_CRASH_STATES"))
+		states = number(getenv("LSMKV_CRASH_STATES"));
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'n')
 			states = number(optarg);
