@@ -106,8 +106,12 @@ flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
 		goto done;
 	}
 	rc = sst_writer_finish(w, &info, err);
-	if (!rc && !PLANTED("flush.no_dir_sync"))
+	if (!rc && !PLANTED("flush.no_dir_sync")) {
 		rc = fs_dir_sync(s->dir, err);
+		/* What the next one says could not be believed. */
+		if (rc == LSMKV_EIO)
+			store_fail(s, "%s", err->message);
+	}
 	if (!rc)
 		rc = sst_open(out, s->dir, &info, s->cache, err);
 	if (rc) {

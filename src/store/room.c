@@ -151,6 +151,8 @@ seal(struct store *s, struct err *err)
 		header.segment = store_next_file(s);
 		rc = wal_create(&w, s->dir, &header, err);
 	}
+	if (rc == LSMKV_EFAILED)
+		store_fail(s, "%s", err->message);
 	if (rc)
 		goto done;
 	m = memtable_new(header.segment);

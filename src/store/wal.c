@@ -79,10 +79,16 @@ wal_create(struct wal **out, struct fs_dir *dir,
 	if (!rc)
 		rc = write_header(w, header, err);
 	/* A record that is acknowledged needs a file that is there. */
-	if (!rc)
+	if (!rc) {
 		rc = fs_sync(&w->file, err);
-	if (!rc && !PLANTED("wal.no_dir_sync"))
-		rc = fs_dir_sync(dir, err);
+		if (!rc && !PLANTED("wal.no_dir_sync"))
+			rc = fs_dir_sync(dir, err);
+		if (rc == LSMKV_EIO) {
+			rc = LSMKV_EFAILED;
+			if (err)
+				err->code = rc;
+		}
+	}
 done:
 	if (rc) {
 		if (created)

@@ -44,7 +44,8 @@ struct wal_header {
 
 /*
  * Creates the segment, writes its header, fsyncs file and directory. On an
- * error nothing stays behind.
+ * error nothing stays behind. LSMKV_EFAILED: an fsync failed, and what the
+ * next one says of this directory cannot be believed.
  */
 int wal_create(struct wal **out, struct fs_dir *dir,
 	       const struct wal_header *header, struct err *err);
