@@ -14,15 +14,14 @@ struct engine;
 
 struct engine_ops {
 	int (*get)(struct engine *e, struct slice key, uint64_t snapshot,
-		   struct buf *value, struct entry_info *info,
-		   struct err *err);
+	           struct buf *value, struct entry_info *info, struct err *err);
 	int (*write)(struct engine *e, struct op *ops, size_t count,
-		     size_t *failed, struct err *err);
+	             size_t *failed, struct err *err);
 	int (*snapshot_open)(struct engine *e, uint64_t *snapshot,
-			     struct err *err);
+	                     struct err *err);
 	void (*snapshot_close)(struct engine *e, uint64_t snapshot);
 	int (*scan)(struct engine *e, const struct scan_range *range,
-		    uint64_t snapshot, struct scan **out, struct err *err);
+	            uint64_t snapshot, struct scan **out, struct err *err);
 	void (*stat)(struct engine *e, struct store_stat *stat);
 	int (*close)(struct engine *e, struct err *err);
 };
@@ -33,18 +32,18 @@ struct engine {
 
 /* The LSM engine of src/store in the directory path (engine_lsm.c). */
 int engine_open_lsm(struct engine **out, const char *path,
-		    const struct store_options *options, struct err *err);
+                    const struct store_options *options, struct err *err);
 
 static inline int
 engine_get(struct engine *e, struct slice key, uint64_t snapshot,
-	   struct buf *value, struct entry_info *info, struct err *err)
+           struct buf *value, struct entry_info *info, struct err *err)
 {
 	return e->ops->get(e, key, snapshot, value, info, err);
 }
 
 static inline int
 engine_write(struct engine *e, struct op *ops, size_t count, size_t *failed,
-	     struct err *err)
+             struct err *err)
 {
 	return e->ops->write(e, ops, count, failed, err);
 }

@@ -17,14 +17,14 @@ store_of(struct engine *e)
 
 static int
 lsm_get(struct engine *e, struct slice key, uint64_t snapshot,
-	struct buf *value, struct entry_info *info, struct err *err)
+        struct buf *value, struct entry_info *info, struct err *err)
 {
 	return store_get(store_of(e), key, snapshot, value, info, err);
 }
 
 static int
 lsm_write(struct engine *e, struct op *ops, size_t count, size_t *failed,
-	  struct err *err)
+          struct err *err)
 {
 	return store_write(store_of(e), ops, count, failed, err);
 }
@@ -43,7 +43,7 @@ lsm_snapshot_close(struct engine *e, uint64_t snapshot)
 
 static int
 lsm_scan(struct engine *e, const struct scan_range *range, uint64_t snapshot,
-	 struct scan **out, struct err *err)
+         struct scan **out, struct err *err)
 {
 	return store_scan(store_of(e), range, snapshot, out, err);
 }
@@ -75,7 +75,7 @@ static const struct engine_ops lsm_ops = {
 
 int
 engine_open_lsm(struct engine **out, const char *path,
-		const struct store_options *options, struct err *err)
+                const struct store_options *options, struct err *err)
 {
 	struct engine_lsm *e = calloc(1, sizeof(*e));
 	int rc;

@@ -26,7 +26,10 @@ struct buf {
 	size_t cap;          /* bytes allocated */
 };
 
-#define BUF_INIT { NULL, 0, 0 }
+#define BUF_INIT                                                               \
+	{                                                                      \
+		NULL, 0, 0                                                     \
+	}
 
 static inline struct slice
 slice_make(const void *data, size_t len)

@@ -28,7 +28,7 @@ void deflater_free(struct deflater *d); /* NULL allowed */
  * smaller than raw, or LSMKV_ENOMEM.
  */
 int deflater_run(struct deflater *d, struct slice raw, struct buf *out,
-		 struct err *err);
+                 struct err *err);
 
 struct inflater *inflater_new(void);
 void inflater_free(struct inflater *i); /* NULL allowed */
@@ -39,6 +39,6 @@ void inflater_free(struct inflater *i); /* NULL allowed */
  * nothing past out + raw_len is ever written.
  */
 int inflater_run(struct inflater *i, struct slice packed, unsigned char *out,
-		 size_t raw_len, struct err *err);
+                 size_t raw_len, struct err *err);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include <stdarg.h>
 
+/* clang-format off: one row a code */
 /* code, value, stable word, meaning */
 #define LSMKV_CODES(X)                                                       \
 	X(LSMKV_OK, 0, "ok", "success")                                      \
@@ -41,6 +42,7 @@
 						  "this write was under way") \
 	X(LSMKV_ESHUTDOWN, -13, "shutting_down", "the store is closing")     \
 	X(LSMKV_ECHILD, -14, "helper", "the compaction helper failed")
+/* clang-format on */
 
 enum lsmkv_code {
 #define X(code, value, word, text) code = value,

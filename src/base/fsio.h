@@ -28,14 +28,17 @@ struct fs_file {
 	struct fs_dir *dir; /* borrowed: outlives the file */
 };
 
-#define FS_FILE_INIT { -1, "", NULL }
+#define FS_FILE_INIT                                                           \
+	{                                                                      \
+		-1, "", NULL                                                   \
+	}
 
 /*
  * Opens a directory. With create, makes it first (mode 0750) if it is
  * missing, and fsyncs its parent. dir is heap memory, freed by fs_dir_close.
  */
 int fs_dir_open(struct fs_dir **dir, const char *path, bool create,
-		struct err *err);
+                struct err *err);
 void fs_dir_close(struct fs_dir *dir); /* NULL allowed */
 /* Makes creations, renames and unlinks in the directory durable. */
 int fs_dir_sync(struct fs_dir *dir, struct err *err);
@@ -44,7 +47,7 @@ int fs_dir_sync(struct fs_dir *dir, struct err *err);
  * returns that.
  */
 int fs_dir_list(struct fs_dir *dir, int (*each)(void *arg, const char *name),
-		void *arg, struct err *err);
+                void *arg, struct err *err);
 /* Free bytes that this user may still write there. */
 int fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes, struct err *err);
 
@@ -56,37 +59,37 @@ int fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes, struct err *err);
  * the lock: it stays open as long as the store, and the helper inherits it.
  */
 int fs_lock(struct fs_dir *dir, const char *name, struct fs_file *file,
-	    struct err *err);
+            struct err *err);
 
 /* Creates a file for writing and reading; it must not exist (O_EXCL). */
 int fs_create(struct fs_dir *dir, const char *name, struct fs_file *file,
-	      struct err *err);
+              struct err *err);
 /* Opens for reading; LSMKV_NOTFOUND (no message) if there is none. */
 int fs_open(struct fs_dir *dir, const char *name, struct fs_file *file,
-	    struct err *err);
+            struct err *err);
 void fs_close(struct fs_file *file); /* a closed one is fine */
 
 /* Reads exactly len bytes at offset; LSMKV_ECORRUPT if the file ends first. */
 int fs_read(const struct fs_file *file, void *to, size_t len, uint64_t offset,
-	    struct err *err);
+            struct err *err);
 /* Reads up to len bytes; *got is less only at the end of the file. */
 int fs_read_some(const struct fs_file *file, void *to, size_t len,
-		 uint64_t offset, size_t *got, struct err *err);
+                 uint64_t offset, size_t *got, struct err *err);
 /*
  * Reads a whole file into out (replacing its content). LSMKV_ECORRUPT if it
  * has more than limit bytes.
  */
 int fs_read_all(const struct fs_file *file, uint64_t limit, struct buf *out,
-		struct err *err);
+                struct err *err);
 /*
  * Writes all len bytes at offset. On an error *written (may be NULL) says how
  * many bytes are certain to have been handed to the kernel.
  */
 int fs_write(const struct fs_file *file, const void *data, size_t len,
-	     uint64_t offset, size_t *written, struct err *err);
+             uint64_t offset, size_t *written, struct err *err);
 /* Allocates disk space for [offset, offset + len), growing the file. */
 int fs_allocate(const struct fs_file *file, uint64_t offset, uint64_t len,
-		struct err *err);
+                struct err *err);
 int fs_size(const struct fs_file *file, uint64_t *size, struct err *err);
 
 /* Data, and the metadata that is needed to read it back, to the disk. */
@@ -96,7 +99,7 @@ int fs_sync(const struct fs_file *file, struct err *err);
 
 /* Durable only after fs_dir_sync. */
 int fs_rename(struct fs_dir *dir, const char *from, const char *to,
-	      struct err *err);
+              struct err *err);
 /* A missing file is fine. Durable only after fs_dir_sync. */
 int fs_unlink(struct fs_dir *dir, const char *name, struct err *err);
 
@@ -108,6 +111,6 @@ void fs_advise_sequential(const struct fs_file *file);
 void fs_advise_random(const struct fs_file *file);
 /* Asks for write-back of [offset, offset+len) to begin now, not to wait. */
 void fs_start_writeback(const struct fs_file *file, uint64_t offset,
-			uint64_t len);
+                        uint64_t len);
 
 #endif

@@ -19,9 +19,9 @@ struct block_cache;
 
 /* The head of every cached object; its owner embeds it first. */
 struct cache_block {
-	uint64_t file;             /* key: file number */
-	uint64_t offset;           /* key: offset in the file */
-	size_t charge;             /* bytes that it stands for */
+	uint64_t file;                       /* key: file number */
+	uint64_t offset;                     /* key: offset in the file */
+	size_t charge;                       /* bytes that it stands for */
 	void (*free)(struct cache_block *b); /* called when nobody holds it */
 	/* The rest is the cache's. */
 	union {
@@ -30,9 +30,9 @@ struct cache_block {
 					      freed; NULL: nobody does */
 	};
 	struct cache_block *ring_next, *ring_prev; /* in its shard's clock */
-	_Atomic uint32_t refs;     /* pins, and one of the cache while linked */
-	_Atomic uint8_t use;       /* clock: spared while not 0 */
-	uint8_t keep;              /* what a hit sets `use` to: 1 for a data
+	_Atomic uint32_t refs; /* pins, and one of the cache while linked */
+	_Atomic uint8_t use;   /* clock: spared while not 0 */
+	uint8_t keep;          /* what a hit sets `use` to: 1 for a data
 				      block, 3 for an index or a filter */
 };
 
@@ -48,7 +48,7 @@ void block_cache_free(struct block_cache *c);
 
 /* Pins and returns the block, or NULL. */
 struct cache_block *block_cache_get(struct block_cache *c, uint64_t file,
-				    uint64_t offset);
+                                    uint64_t offset);
 /*
  * Hands b (heap memory, refs untouched) to the cache and returns it pinned;
  * where another thread was faster, b is freed and the other's is returned.
@@ -56,7 +56,7 @@ struct cache_block *block_cache_get(struct block_cache *c, uint64_t file,
  * as its pin. Evicts what it must.
  */
 struct cache_block *block_cache_put(struct block_cache *c,
-				    struct cache_block *b);
+                                    struct cache_block *b);
 /* Gives a block that is never to be cached its one pin. */
 void cache_block_init_private(struct cache_block *b);
 void cache_block_unpin(struct cache_block *b); /* NULL allowed */

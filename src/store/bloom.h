@@ -19,7 +19,7 @@
  * afterwards: a false "no" would be a lost key.
  */
 int bloom_build(const uint64_t *hashes, size_t n, unsigned bits_per_key,
-		struct buf *out, struct err *err);
+                struct buf *out, struct err *err);
 /* Is it of a shape that bloom_build writes? For filters from the disk. */
 bool bloom_valid(struct slice filter);
 /*

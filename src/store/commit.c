@@ -25,8 +25,8 @@
 #include "base/planted.h"
 #include "store/store_impl.h"
 
-#define GROUP_BYTES (1u << 20)   /* a group takes no further writer past it */
-#define GROUP_KEYS 4096u         /* bits of the filter of a group's keys */
+#define GROUP_BYTES (1u << 20) /* a group takes no further writer past it */
+#define GROUP_KEYS 4096u       /* bits of the filter of a group's keys */
 
 enum writer_state { WRITER_WAITS, WRITER_LEADS, WRITER_DONE };
 
@@ -43,7 +43,7 @@ struct writer {
 	struct err *err;        /* the caller's; may be NULL */
 	enum writer_state state; /* set before `wake` is posted */
 	sem_t wake;
-	struct writer *next;    /* in the queue, towards the tail */
+	struct writer *next; /* in the queue, towards the tail */
 };
 
 /* ---- what an op must know of the state before it ---- */
@@ -58,7 +58,7 @@ static int
 op_learn(struct op *op, const struct entry *e, struct err *err)
 {
 	op->old_found = e && e->kind != ENTRY_TOMBSTONE &&
-			!entry_expired(e, e->expires ? clock_wall_s() : 0);
+	                !entry_expired(e, e->expires ? clock_wall_s() : 0);
 	op->old_info = (struct entry_info){ 0 };
 	buf_clear(&op->old);
 	if (!op->old_found)
@@ -73,7 +73,7 @@ op_learn(struct op *op, const struct entry *e, struct err *err)
 
 static int
 learn_from_view(const struct view *v, struct op *op, uint64_t version,
-		struct err *err)
+                struct err *err)
 {
 	struct view_hit hit;
 	int rc = view_get(v, op->key, version, &hit, err);
@@ -137,11 +137,10 @@ bring_up_to_date(struct store *s, struct writer *w)
 		if (!recent)
 			rc = learn_from_view(v, op, VERSION_MAX, w->err);
 		else if (!view_get_recent(v, op->key, w->known_segment, &e) &&
-			 (!op->old_found || e.version != op->old_info.version))
+		         (!op->old_found || e.version != op->old_info.version))
 			rc = op_learn(op, &e, w->err);
-		else if (op->old_found &&
-			 op->old_info.expires &&
-			 op->old_info.expires <= clock_wall_s())
+		else if (op->old_found && op->old_info.expires &&
+		         op->old_info.expires <= clock_wall_s())
 			rc = op_learn(op, NULL, w->err);
 	}
 	view_leave(slot);
@@ -174,8 +173,8 @@ check_conditions(struct writer *w)
 		op->version = op->old_found ? op->old_info.version : 0;
 		w->failed = i;
 		return err_set(w->err, LSMKV_CONFLICT,
-			       "the condition of operation %zu did not hold",
-			       i);
+		               "the condition of operation %zu did not hold",
+		               i);
 	}
 	return 0;
 }
@@ -245,7 +244,7 @@ group_end(struct commit *c, struct writer *leader)
  */
 static void
 check_group(struct store *s, struct writer *leader, struct writer **last,
-	    size_t *log_bytes, size_t *mem_bytes)
+            size_t *log_bytes, size_t *mem_bytes)
 {
 	struct group_keys keys = { { 0 } };
 	struct writer *before = NULL;
@@ -284,7 +283,7 @@ check_group(struct store *s, struct writer *leader, struct writer **last,
  */
 static int
 log_group(struct store *s, struct writer *leader, struct writer *last,
-	  size_t mem_bytes, uint64_t first_version, struct err *err)
+          size_t mem_bytes, uint64_t first_version, struct err *err)
 {
 	struct commit *c = &s->commit;
 	uint64_t version = first_version, end = wal_end(c->wal);
@@ -328,8 +327,8 @@ log_group(struct store *s, struct writer *leader, struct writer *last,
 			if (!PLANTED("commit.goes_on_after_failed_sync"))
 				store_fail(s, "%s", err->message);
 			err_prepend(err, "the disk failed; the outcome of "
-					 "this write is unknown until a "
-					 "restart");
+			                 "this write is unknown until a "
+			                 "restart");
 			return err->code = LSMKV_EUNKNOWN;
 		}
 		atomic_fetch_add(&s->wal_syncs, 1);
@@ -340,7 +339,7 @@ log_group(struct store *s, struct writer *leader, struct writer *last,
 /* Entries become visible: memtable first, then the version. */
 static void
 publish_group(struct store *s, struct writer *leader, struct writer *last,
-	      uint64_t first_version)
+              uint64_t first_version)
 {
 	struct commit *c = &s->commit;
 	uint64_t version = first_version, deletes = 0;
@@ -358,10 +357,10 @@ publish_group(struct store *s, struct writer *leader, struct writer *last,
 	}
 	atomic_store(&s->published, version - 1);
 	atomic_fetch_add_explicit(&s->writes, version - first_version,
-				  memory_order_relaxed);
+	                          memory_order_relaxed);
 	atomic_fetch_add_explicit(&s->deletes, deletes, memory_order_relaxed);
 	atomic_store_explicit(&c->last_write_ns, clock_mono_ns(),
-			      memory_order_relaxed);
+	                      memory_order_relaxed);
 }
 
 static struct writer *
@@ -461,15 +460,15 @@ check_op(const struct op *op, struct err *err)
 		return err_set(err, LSMKV_EINVAL, "the key is empty");
 	if (op->key.len > ENTRY_KEY_MAX)
 		return err_set(err, LSMKV_ETOOBIG,
-			       "a key of %zu bytes; at most %u are allowed",
-			       op->key.len, ENTRY_KEY_MAX);
+		               "a key of %zu bytes; at most %u are allowed",
+		               op->key.len, ENTRY_KEY_MAX);
 	if (op->value.len > ENTRY_VALUE_MAX)
 		return err_set(err, LSMKV_ETOOBIG,
-			       "a value of %zu bytes; at most %u are allowed",
-			       op->value.len, ENTRY_VALUE_MAX);
+		               "a value of %zu bytes; at most %u are allowed",
+		               op->value.len, ENTRY_VALUE_MAX);
 	if (op->kind == ENTRY_TOMBSTONE && (op->value.len || op->expires))
 		return err_set(err, LSMKV_EINVAL,
-			       "a deletion has neither value nor expiry");
+		               "a deletion has neither value nor expiry");
 	return 0;
 }
 
@@ -483,9 +482,9 @@ check_full_disk(struct store *s, bool sets, struct err *err)
 
 	if (sets)
 		return err_set(err, LSMKV_ENOSPC,
-			       "the disk is full: only deletions are taken; "
-			       "make room, or delete something and wait for "
-			       "compaction");
+		               "the disk is full: only deletions are taken; "
+		               "make room, or delete something and wait for "
+		               "compaction");
 	v = view_enter(&s->views, &slot);
 	tree = levels_bytes(v->levels);
 	memtables = view_memtable_bytes(v);
@@ -493,13 +492,13 @@ check_full_disk(struct store *s, bool sets, struct err *err)
 	if (reserve_has_room(&s->reserve, tree, memtables))
 		return 0;
 	return err_set(err, LSMKV_ENOSPC,
-		       "the disk is full: what is left is for flush and "
-		       "compaction; try again when they have made room");
+	               "the disk is full: what is left is for flush and "
+	               "compaction; try again when they have made room");
 }
 
 int
 store_write(struct store *s, struct op *ops, size_t count, size_t *failed,
-	    struct err *err)
+            struct err *err)
 {
 	struct writer w = { .ops = ops, .count = count, .err = err };
 	struct entry e;

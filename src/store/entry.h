@@ -29,17 +29,17 @@ enum entry_kind {
 };
 
 struct entry {
-	struct slice key;     /* borrowed */
-	struct slice value;   /* borrowed; empty for a tombstone */
-	uint64_t version;     /* 1 and up; grows with every write */
-	uint64_t expires;     /* epoch second at which it is gone; 0: never */
+	struct slice key;   /* borrowed */
+	struct slice value; /* borrowed; empty for a tombstone */
+	uint64_t version;   /* 1 and up; grows with every write */
+	uint64_t expires;   /* epoch second at which it is gone; 0: never */
 	enum entry_kind kind;
 };
 
 /* Store order of (a_key, a_version) and (b_key, b_version). */
 static inline int
 entry_order(struct slice a_key, uint64_t a_version, struct slice b_key,
-	    uint64_t b_version)
+            uint64_t b_version)
 {
 	int c = slice_cmp(a_key, b_key);
 
@@ -70,7 +70,7 @@ entry_expired(const struct entry *e, uint64_t now)
 size_t entry_encoded_size(const struct entry *e, uint64_t base_version);
 /* Writes exactly entry_encoded_size bytes; returns the byte behind them. */
 unsigned char *entry_encode(const struct entry *e, uint64_t base_version,
-			    unsigned char *to);
+                            unsigned char *to);
 /*
  * Reads the next entry, borrowing from what r reads. False, with r->failed
  * set, on anything that entry_encode cannot have written (limits included).

@@ -26,16 +26,17 @@
 
 #define RETRY_FIRST_MS 100u
 #define RETRY_MOST_MS 5000u
-#define LOOK_MS 500u /* how often idleness is looked at */
+#define LOOK_MS 500u       /* how often idleness is looked at */
 #define MEMTABLE_GROWTH 4u /* expected from look to look, for the reserve */
-#define AGED 6u      /* a memtable with tombstones is old after this many
+#define AGED                                                                   \
+	6u /* a memtable with tombstones is old after this many
 			idle times, however busy it is */
 
 /* ---- from a memtable to an SST ---- */
 
 static int
 write_entries(struct store *s, struct memtable *m, struct sst_writer *w,
-	      uint64_t *raw_bytes, struct err *err)
+              uint64_t *raw_bytes, struct err *err)
 {
 	struct merge_rule rule = { 0 };
 	struct iter *it = NULL;
@@ -55,9 +56,9 @@ write_entries(struct store *s, struct memtable *m, struct sst_writer *w,
 		enum merge_verdict verdict;
 
 		if (atomic_load_explicit(&s->flush.stopping,
-					 memory_order_relaxed)) {
+		                         memory_order_relaxed)) {
 			rc = err_set(err, LSMKV_ESHUTDOWN,
-				     "the store is closing");
+			             "the store is closing");
 			break;
 		}
 		rc = merge_judge(&rule, &it->entry, &verdict, err);
@@ -85,7 +86,7 @@ done:
 
 int
 flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
-		struct err *err)
+                struct err *err)
 {
 	struct sst_options options = s->options.compactor.sst;
 	struct sst_info info = SST_INFO_INIT;
@@ -124,12 +125,12 @@ flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
 	atomic_fetch_add(&s->flushes, 1);
 	atomic_fetch_add(&s->flush_bytes, info.size);
 	log_info("flush: wal %llu -> sst %llu, %llu entries, %.1f MB -> "
-		 "%.1f MB, %llu ms",
-		 (unsigned long long)memtable_segment(m),
-		 (unsigned long long)info.number,
-		 (unsigned long long)info.entries, (double)raw / 1e6,
-		 (double)info.size / 1e6,
-		 (unsigned long long)((clock_mono_ns() - start) / 1000000));
+	         "%.1f MB, %llu ms",
+	         (unsigned long long)memtable_segment(m),
+	         (unsigned long long)info.number,
+	         (unsigned long long)info.entries, (double)raw / 1e6,
+	         (double)info.size / 1e6,
+	         (unsigned long long)((clock_mono_ns() - start) / 1000000));
 done:
 	sst_info_release(&info);
 	return rc ? err_prepend(err, "flush") : 0;
@@ -140,14 +141,14 @@ done:
 /* v is taken over. Nothing can fail here: the disk says the same already. */
 static void
 publish(struct store *s, struct view *v, struct levels *levels,
-	struct memtable *flushed)
+        struct memtable *flushed)
 {
 	struct view *now;
 
 	pthread_mutex_lock(&s->view_mutex);
 	now = atomic_load(&s->views.current);
 	view_fill(v, now->active, now->sealed,
-		  now->sealed_count - (flushed ? 1 : 0), levels);
+	          now->sealed_count - (flushed ? 1 : 0), levels);
 	view_publish(&s->views, v);
 	pthread_mutex_unlock(&s->view_mutex);
 }
@@ -164,8 +165,8 @@ wal_oldest_after(struct store *s, struct memtable *flushed)
 	pthread_mutex_lock(&s->view_mutex);
 	now = atomic_load(&s->views.current);
 	oldest = memtable_segment(now->sealed_count > 1
-					  ? now->sealed[now->sealed_count - 2]
-					  : now->active);
+	                                  ? now->sealed[now->sealed_count - 2]
+	                                  : now->active);
 	pthread_mutex_unlock(&s->view_mutex);
 	return oldest;
 }
@@ -193,14 +194,14 @@ has_file(const struct levels *levels, const struct sst *t)
 /* Files that left the tree; one that only moved to another level stays. */
 static void
 retire_files(const struct levels_edit *edit, const struct levels *before,
-	     const struct levels *after)
+             const struct levels *after)
 {
 	for (size_t i = 0; i < edit->removed_count; i++) {
 		const struct level *l = &before->level[edit->removed[i].level];
 
 		for (size_t j = 0; j < l->count; j++)
 			if (sst_info_of(l->files[j])->number ==
-				    edit->removed[i].number &&
+			            edit->removed[i].number &&
 			    !has_file(after, l->files[j]))
 				sst_set_obsolete(l->files[j]);
 	}
@@ -208,7 +209,7 @@ retire_files(const struct levels_edit *edit, const struct levels *before,
 
 int
 flush_install(struct store *s, const struct levels_edit *edit,
-	      struct memtable *flushed, struct err *err)
+              struct memtable *flushed, struct err *err)
 {
 	struct levels *before = NULL, *after = NULL;
 	struct view *v = NULL;
@@ -320,13 +321,13 @@ wants_idle_seal(struct store *s)
 {
 	struct view_slot *slot;
 	uint64_t idle = (uint64_t)s->options.idle_flush_ms * 1000000;
-	bool tombstones = memtable_tombstones(
-				  view_enter(&s->views, &slot)->active) > 0;
+	bool tombstones =
+		memtable_tombstones(view_enter(&s->views, &slot)->active) > 0;
 
 	view_leave(slot);
 	return tombstones &&
 	       (ns_since(&s->commit.last_write_ns) >= idle ||
-		ns_since(&s->commit.active_since_ns) >= AGED * idle);
+	        ns_since(&s->commit.active_since_ns) >= AGED * idle);
 }
 
 static void
@@ -334,7 +335,7 @@ sleep_until_woken(struct flush *f, unsigned ms)
 {
 	uint64_t at = clock_mono_ns() + (uint64_t)ms * 1000000;
 	struct timespec until = { .tv_sec = (time_t)(at / 1000000000),
-				  .tv_nsec = (long)(at % 1000000000) };
+		                  .tv_nsec = (long)(at % 1000000000) };
 
 	pthread_mutex_lock(&f->mutex);
 	if (!f->stop && !f->woken)
@@ -412,10 +413,10 @@ flush_main(void *arg)
 			break;
 		if (!atomic_load(&s->failed))
 			log_error("%s; trying again in %u ms", err.message,
-				  retry_ms);
+			          retry_ms);
 		sleep_until_woken(f, retry_ms);
 		retry_ms = retry_ms * 2 < RETRY_MOST_MS ? retry_ms * 2
-							: RETRY_MOST_MS;
+		                                        : RETRY_MOST_MS;
 	}
 	return NULL;
 }
@@ -462,7 +463,7 @@ flush_wait(struct store *s, unsigned timeout_ms)
 {
 	uint64_t at = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
 	struct timespec until = { .tv_sec = (time_t)(at / 1000000000),
-				  .tv_nsec = (long)(at % 1000000000) };
+		                  .tv_nsec = (long)(at % 1000000000) };
 	struct flush *f = &s->flush;
 
 	pthread_mutex_lock(&f->mutex);
@@ -478,7 +479,7 @@ flush_failure(struct store *s, struct err *err)
 
 	pthread_mutex_lock(&s->flush.mutex);
 	rc = err_set(err, s->flush.failure.code, "%s",
-		     s->flush.failure.message);
+	             s->flush.failure.message);
 	pthread_mutex_unlock(&s->flush.mutex);
 	return rc;
 }

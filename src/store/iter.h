@@ -18,10 +18,10 @@ struct iter;
 struct iter_ops {
 	/* To the first entry at or behind (key, version) in store order. */
 	int (*seek)(struct iter *it, struct slice key, uint64_t version,
-		    struct err *err);
+	            struct err *err);
 	/* To the last entry before (key, version) in store order. */
 	int (*seek_before)(struct iter *it, struct slice key, uint64_t version,
-			   struct err *err);
+	                   struct err *err);
 	int (*first)(struct iter *it, struct err *err);
 	int (*last)(struct iter *it, struct err *err);
 	/* Only on a valid iterator. */
@@ -44,7 +44,7 @@ iter_seek(struct iter *it, struct slice key, uint64_t version, struct err *err)
 
 static inline int
 iter_seek_before(struct iter *it, struct slice key, uint64_t version,
-		 struct err *err)
+                 struct err *err)
 {
 	return it->ops->seek_before(it, key, version, err);
 }

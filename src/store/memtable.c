@@ -40,13 +40,13 @@ struct node {
 
 /* Entries [0, count) are in store order of their nodes. */
 struct page {
-	struct page *allocated_next;       /* all pages of the memtable */
+	struct page *allocated_next; /* all pages of the memtable */
 	_Atomic unsigned count;
-	unsigned depth;                    /* 0: a leaf */
-	_Atomic uint64_t prefix[FANOUT];   /* key prefix of node[i] */
+	unsigned depth;                      /* 0: a leaf */
+	_Atomic uint64_t prefix[FANOUT];     /* key prefix of node[i] */
 	_Atomic(struct node *) node[FANOUT]; /* a leaf's entry; in an inner
 						page the first of child[i] */
-	_Atomic(struct page *) child[];    /* [FANOUT] in an inner page */
+	_Atomic(struct page *) child[];      /* [FANOUT] in an inner page */
 };
 
 struct chunk {
@@ -56,17 +56,17 @@ struct chunk {
 };
 
 struct memtable {
-	_Atomic unsigned refs;      /* views and whoever flushes it */
-	uint64_t segment;           /* of the WAL that holds the same */
-	struct chunk *chunks;       /* the arena, newest chunk first */
-	size_t chunk_used;          /* bytes of the newest one */
-	struct page *pages;         /* all, by allocated_next */
+	_Atomic unsigned refs; /* views and whoever flushes it */
+	uint64_t segment;      /* of the WAL that holds the same */
+	struct chunk *chunks;  /* the arena, newest chunk first */
+	size_t chunk_used;     /* bytes of the newest one */
+	struct page *pages;    /* all, by allocated_next */
 	_Atomic(struct page *) root;
-	_Atomic size_t bytes;       /* of nodes and pages */
+	_Atomic size_t bytes; /* of nodes and pages */
 	_Atomic uint64_t entries;
 	_Atomic uint64_t tombstones;
 	_Atomic uint64_t max_version;
-	struct node head;           /* before every entry; no entry itself */
+	struct node head; /* before every entry; no entry itself */
 };
 
 /* ---- nodes ---- */
@@ -157,7 +157,7 @@ page_search(const struct page *p, unsigned low, const struct target *t)
 	while (low < high) {
 		unsigned mid = (low + high) / 2;
 		uint64_t prefix = atomic_load_explicit(&p->prefix[mid],
-						       memory_order_relaxed);
+		                                       memory_order_relaxed);
 
 		if (prefix < t->prefix ||
 		    (prefix == t->prefix && node_before(page_node(p, mid), t)))
@@ -264,8 +264,8 @@ memtable_unref(struct memtable *m)
 	struct chunk *c;
 	struct page *p;
 
-	if (!m || atomic_fetch_sub_explicit(&m->refs, 1,
-					    memory_order_acq_rel) != 1)
+	if (!m ||
+	    atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	while ((c = m->chunks)) {
 		m->chunks = c->next;
@@ -313,7 +313,7 @@ static struct page *
 page_new(struct memtable *m, unsigned depth)
 {
 	size_t size = sizeof(struct page) +
-		      (depth ? FANOUT * sizeof(struct page *) : 0);
+	              (depth ? FANOUT * sizeof(struct page *) : 0);
 	struct page *p = calloc(1, size);
 
 	if (!p)
@@ -327,30 +327,30 @@ page_new(struct memtable *m, unsigned depth)
 
 static void
 page_set(struct page *p, unsigned i, uint64_t prefix, struct node *n,
-	 struct page *child)
+         struct page *child)
 {
 	atomic_store_explicit(&p->prefix[i], prefix, memory_order_relaxed);
 	atomic_store_explicit(&p->node[i], n, memory_order_release);
 	if (p->depth)
 		atomic_store_explicit(&p->child[i], child,
-				      memory_order_release);
+		                      memory_order_release);
 }
 
 static void
 page_copy(struct page *to, unsigned i, const struct page *from, unsigned j)
 {
 	page_set(to, i,
-		 atomic_load_explicit(&from->prefix[j], memory_order_relaxed),
-		 atomic_load_explicit(&from->node[j], memory_order_relaxed),
-		 from->depth ? atomic_load_explicit(&from->child[j],
-						    memory_order_relaxed)
-			     : NULL);
+	         atomic_load_explicit(&from->prefix[j], memory_order_relaxed),
+	         atomic_load_explicit(&from->node[j], memory_order_relaxed),
+	         from->depth ? atomic_load_explicit(&from->child[j],
+	                                            memory_order_relaxed)
+	                     : NULL);
 }
 
 /* There is room. Every entry that a reader may look at is a whole one. */
 static void
 page_insert(struct page *p, unsigned at, uint64_t prefix, struct node *n,
-	    struct page *child)
+            struct page *child)
 {
 	unsigned count = atomic_load_explicit(&p->count, memory_order_relaxed);
 
@@ -365,8 +365,8 @@ page_insert(struct page *p, unsigned at, uint64_t prefix, struct node *n,
  * path. A full page is halved; where keys come in order, it is left full.
  */
 static void
-tree_insert(struct memtable *m, struct path *path, unsigned depth,
-	    unsigned at, uint64_t prefix, struct node *n, struct page *child)
+tree_insert(struct memtable *m, struct path *path, unsigned depth, unsigned at,
+            uint64_t prefix, struct node *n, struct page *child)
 {
 	struct page *p = path->page[depth], *right, *root;
 	unsigned keep = at == FANOUT ? FANOUT : FANOUT / 2;
@@ -383,9 +383,9 @@ tree_insert(struct memtable *m, struct path *path, unsigned depth,
 		if (!root)
 			return;
 		page_insert(root, 0,
-			    atomic_load_explicit(&p->prefix[0],
-						 memory_order_relaxed),
-			    page_node(p, 0), p);
+		            atomic_load_explicit(&p->prefix[0],
+		                                 memory_order_relaxed),
+		            page_node(p, 0), p);
 		path->page[depth + 1] = root;
 		path->at[depth + 1] = 0;
 		atomic_store_explicit(&m->root, root, memory_order_release);
@@ -396,13 +396,13 @@ tree_insert(struct memtable *m, struct path *path, unsigned depth,
 	for (unsigned i = keep; i < FANOUT; i++)
 		page_copy(right, i - keep, p, i);
 	atomic_store_explicit(&right->count, FANOUT - keep,
-			      memory_order_relaxed);
+	                      memory_order_relaxed);
 	if (at >= keep)
 		page_insert(right, at - keep, prefix, n, child);
-	tree_insert(m, path, depth + 1, path->at[depth + 1] + 1,
-		    atomic_load_explicit(&right->prefix[0],
-					 memory_order_relaxed),
-		    page_node(right, 0), right);
+	tree_insert(
+		m, path, depth + 1, path->at[depth + 1] + 1,
+		atomic_load_explicit(&right->prefix[0], memory_order_relaxed),
+		page_node(right, 0), right);
 	atomic_store_explicit(&p->count, keep, memory_order_release);
 	if (at < keep)
 		page_insert(p, at, prefix, n, child);
@@ -441,7 +441,7 @@ memtable_add(struct memtable *m, const struct entry *e)
 		if (root) {
 			page_insert(root, 0, t.prefix, n, NULL);
 			atomic_store_explicit(&m->root, root,
-					      memory_order_release);
+			                      memory_order_release);
 		}
 	}
 
@@ -449,18 +449,18 @@ memtable_add(struct memtable *m, const struct entry *e)
 	atomic_fetch_add_explicit(&m->entries, 1, memory_order_relaxed);
 	if (e->kind == ENTRY_TOMBSTONE)
 		atomic_fetch_add_explicit(&m->tombstones, 1,
-					  memory_order_relaxed);
-	if (e->version > atomic_load_explicit(&m->max_version,
-					      memory_order_relaxed))
+		                          memory_order_relaxed);
+	if (e->version >
+	    atomic_load_explicit(&m->max_version, memory_order_relaxed))
 		atomic_store_explicit(&m->max_version, e->version,
-				      memory_order_relaxed);
+		                      memory_order_relaxed);
 }
 
 /* ---- reading ---- */
 
 int
 memtable_get(struct memtable *m, struct slice key, uint64_t version,
-	     struct entry *e)
+             struct entry *e)
 {
 	struct target t = target_make(key, version);
 	struct node *n;
@@ -489,8 +489,7 @@ stand_on(struct memtable_iter *it, struct node *n)
 }
 
 static int
-mem_seek(struct iter *base, struct slice key, uint64_t version,
-	 struct err *err)
+mem_seek(struct iter *base, struct slice key, uint64_t version, struct err *err)
 {
 	struct memtable_iter *it = (struct memtable_iter *)base;
 	struct target t = target_make(key, version);
@@ -503,7 +502,7 @@ mem_seek(struct iter *base, struct slice key, uint64_t version,
 
 static int
 mem_seek_before(struct iter *base, struct slice key, uint64_t version,
-		struct err *err)
+                struct err *err)
 {
 	struct memtable_iter *it = (struct memtable_iter *)base;
 	struct target t = target_make(key, version);
@@ -527,18 +526,18 @@ mem_last(struct iter *base, struct err *err)
 {
 	struct memtable_iter *it = (struct memtable_iter *)base;
 	struct node *last = &it->memtable->head, *n;
-	struct page *p = atomic_load_explicit(&it->memtable->root,
-					      memory_order_acquire);
+	struct page *p =
+		atomic_load_explicit(&it->memtable->root, memory_order_acquire);
 
 	(void)err;
 	while (p) {
-		unsigned count = atomic_load_explicit(&p->count,
-						      memory_order_acquire);
+		unsigned count =
+			atomic_load_explicit(&p->count, memory_order_acquire);
 
 		last = page_node(p, count - 1);
 		p = p->depth ? atomic_load_explicit(&p->child[count - 1],
-						    memory_order_acquire)
-			     : NULL;
+		                                    memory_order_acquire)
+		             : NULL;
 	}
 	while ((n = node_next(last)))
 		last = n;
@@ -560,7 +559,7 @@ mem_prev(struct iter *base, struct err *err)
 	struct memtable_iter *it = (struct memtable_iter *)base;
 
 	return mem_seek_before(base, node_key(it->node), it->node->version,
-			       err);
+	                       err);
 }
 
 static void

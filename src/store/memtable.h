@@ -39,12 +39,12 @@ void memtable_add(struct memtable *m, const struct entry *e);
  * long as a reference is held; or LSMKV_NOTFOUND.
  */
 int memtable_get(struct memtable *m, struct slice key, uint64_t version,
-		 struct entry *e);
+                 struct entry *e);
 /* Sees entries added later, too, unless the caller bounds their version. */
 int memtable_iter_new(struct iter **out, struct memtable *m, struct err *err);
 
 uint64_t memtable_segment(const struct memtable *m);
-size_t memtable_bytes(const struct memtable *m);     /* of memory in use */
+size_t memtable_bytes(const struct memtable *m); /* of memory in use */
 uint64_t memtable_entries(const struct memtable *m);
 uint64_t memtable_tombstones(const struct memtable *m);
 uint64_t memtable_max_version(const struct memtable *m); /* 0: empty */

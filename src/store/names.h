@@ -19,9 +19,16 @@
 #define NAME_MANIFEST_TMP "MANIFEST.tmp"
 #define NAME_MAX_LEN 32 /* bytes, NUL included, of the longest name */
 
-enum name_kind { NAME_OTHER, NAME_IS_LOCK, NAME_IS_RESERVE, NAME_IS_MANIFEST,
-		 NAME_IS_MANIFEST_TMP, NAME_IS_WAL, NAME_IS_SST,
-		 NAME_IS_SST_TMP };
+enum name_kind {
+	NAME_OTHER,
+	NAME_IS_LOCK,
+	NAME_IS_RESERVE,
+	NAME_IS_MANIFEST,
+	NAME_IS_MANIFEST_TMP,
+	NAME_IS_WAL,
+	NAME_IS_SST,
+	NAME_IS_SST_TMP
+};
 
 /* Writes the name into out, at least NAME_MAX_LEN bytes; returns out. */
 char *name_wal(uint64_t number, char *out);

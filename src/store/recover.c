@@ -30,15 +30,15 @@
 
 struct recovery {
 	struct store *store;
-	struct manifest manifest;    /* as it was found; empty for a new store */
-	uint64_t highest;            /* file number in the directory; 0: none */
-	bool has_files;              /* SSTs, or WAL segments */
-	struct memtable *memtable;   /* being filled; NULL: none yet */
-	struct levels_added *added;  /* SSTs with their levels (references) */
+	struct manifest manifest;   /* as it was found; empty for a new store */
+	uint64_t highest;           /* file number in the directory; 0: none */
+	bool has_files;             /* SSTs, or WAL segments */
+	struct memtable *memtable;  /* being filled; NULL: none yet */
+	struct levels_added *added; /* SSTs with their levels (references) */
 	size_t added_count, added_cap;
-	bool nomem;                  /* while the directory was listed */
-	uint64_t oldest;             /* for remove_file */
-	struct levels *levels;       /* the tree that results */
+	bool nomem;            /* while the directory was listed */
+	uint64_t oldest;       /* for remove_file */
+	struct levels *levels; /* the tree that results */
 };
 
 static int
@@ -86,7 +86,7 @@ is_sst_or_written_wal(void *arg, const char *name)
 		return 1;
 	case NAME_IS_WAL:
 		return wal_scan_segment(r->store->dir, number, NULL, NULL,
-					&scan, NULL) != 0 ||
+		                        &scan, NULL) != 0 ||
 		       scan.records || scan.tail != WAL_TAIL_CLEAN;
 	default:
 		return 0;
@@ -105,9 +105,9 @@ check_new(struct recovery *r, struct err *err)
 
 	if (rc > 0)
 		return err_set(err, LSMKV_ECORRUPT,
-			       "%s: data files, but no MANIFEST: restore it, "
-			       "or give another directory; nothing was changed",
-			       s->dir->path);
+		               "%s: data files, but no MANIFEST: restore it, "
+		               "or give another directory; nothing was changed",
+		               s->dir->path);
 	return rc;
 }
 
@@ -125,9 +125,9 @@ open_ssts(struct recovery *r, struct err *err)
 			char name[NAME_MAX_LEN];
 
 			rc = err_set(err, LSMKV_ECORRUPT,
-				     "%s/%s is missing: the MANIFEST names it",
-				     s->dir->path,
-				     name_sst(f->info.number, name));
+			             "%s/%s is missing: the MANIFEST names it",
+			             s->dir->path,
+			             name_sst(f->info.number, name));
 		}
 		if (!rc)
 			rc = add_sst(r, f->level, t, err);
@@ -179,18 +179,18 @@ recover_record(void *arg, const struct wal_record *record, struct err *err)
 	while (!rc && reader_left(&reader)) {
 		if (!entry_decode(&reader, record->first_version, &e))
 			return err_set(err, LSMKV_ECORRUPT,
-				       "WAL %" PRIu64 ": record at %" PRIu64
-				       " does not decode",
-				       record->segment, record->offset);
+			               "WAL %" PRIu64 ": record at %" PRIu64
+			               " does not decode",
+			               record->segment, record->offset);
 		rc = memtable_reserve(r->memtable, memtable_entry_bytes(&e),
-				      err);
+		                      err);
 		if (!rc)
 			memtable_add(r->memtable, &e);
 	}
 	atomic_store(&r->store->published,
-		     record->first_version + record->count - 1);
-	if (!rc && memtable_bytes(r->memtable) >=
-			   r->store->options.memtable_bytes)
+	             record->first_version + record->count - 1);
+	if (!rc &&
+	    memtable_bytes(r->memtable) >= r->store->options.memtable_bytes)
 		rc = flush_recovered(r, err);
 	return rc;
 }
@@ -204,7 +204,7 @@ replay(struct recovery *r, struct err *err)
 	int rc;
 
 	rc = wal_replay(s->dir, r->manifest.wal_oldest, recover_record, r,
-			&result, err);
+	                &result, err);
 	if (rc)
 		return rc;
 	rc = flush_recovered(r, err);
@@ -219,16 +219,16 @@ replay(struct recovery *r, struct err *err)
 		char name[NAME_MAX_LEN];
 
 		log_warn("recovery: %s ends at %" PRIu64 " with an unfinished "
-			 "write (%s); it was never acknowledged as durable "
-			 "and is dropped",
-			 name_wal(result.dropped_segment, name),
-			 result.dropped_offset, result.dropped_reason);
+		         "write (%s); it was never acknowledged as durable "
+		         "and is dropped",
+		         name_wal(result.dropped_segment, name),
+		         result.dropped_offset, result.dropped_reason);
 	}
 	if (result.records)
 		log_info("recovery: %" PRIu64 " WAL records, %" PRIu64
-			 " entries, up to version %" PRIu64 ", %" PRIu64 " ms",
-			 result.records, result.entries, result.last_version,
-			 (clock_mono_ns() - start) / 1000000);
+		         " entries, up to version %" PRIu64 ", %" PRIu64 " ms",
+		         result.records, result.entries, result.last_version,
+		         (clock_mono_ns() - start) / 1000000);
 	return 0;
 }
 
@@ -357,8 +357,8 @@ recover(struct store *s, struct err *err)
 	if (PLANTED("recover.reuses_numbers"))
 		r.highest = 0;
 	atomic_store(&s->next_file, r.highest + 1 > r.manifest.next_file
-					    ? r.highest + 1
-					    : r.manifest.next_file);
+	                                    ? r.highest + 1
+	                                    : r.manifest.next_file);
 	rc = open_ssts(&r, err);
 	if (!rc && r.manifest.generation)
 		rc = replay(&r, err); /* 2 */

@@ -8,8 +8,8 @@
 
 #define TREE_LEAST (512u << 10)
 #define TREE_MOST (256u << 20)
-#define TREE_SHARE 4u            /* of the tree's bytes, one in so many */
-#define SPARE_BYTES (1u << 20)   /* free beside the reserve to leave `low` */
+#define TREE_SHARE 4u          /* of the tree's bytes, one in so many */
+#define SPARE_BYTES (1u << 20) /* free beside the reserve to leave `low` */
 
 void
 reserve_init(struct reserve *r, struct fs_dir *dir)
@@ -50,7 +50,7 @@ reserve_target(uint64_t tree_bytes, uint64_t memtable_bytes)
 
 bool
 reserve_has_room(struct reserve *r, uint64_t tree_bytes,
-		 uint64_t memtable_bytes)
+                 uint64_t memtable_bytes)
 {
 	uint64_t room;
 
@@ -95,7 +95,7 @@ give_up(struct reserve *r)
 	if (!atomic_exchange(&r->low, true)) {
 		atomic_fetch_add(&r->given_up, 1);
 		log_warn("the disk is full: sets are refused until there is "
-			 "room; reads and deletions go on");
+		         "room; reads and deletions go on");
 	}
 	return had;
 }

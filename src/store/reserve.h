@@ -24,10 +24,10 @@
 #include "base/fsio.h"
 
 struct reserve {
-	struct fs_dir *dir;      /* borrowed */
-	pthread_mutex_t mutex;   /* over what follows */
-	uint64_t held;           /* bytes of the file; 0: there is none */
-	_Atomic bool low;        /* given up: sets are refused */
+	struct fs_dir *dir;        /* borrowed */
+	pthread_mutex_t mutex;     /* over what follows */
+	uint64_t held;             /* bytes of the file; 0: there is none */
+	_Atomic bool low;          /* given up: sets are refused */
 	_Atomic uint64_t given_up; /* how often */
 };
 
@@ -53,6 +53,6 @@ bool reserve_give_up(struct reserve *r);
  * memtables of so many bytes?
  */
 bool reserve_has_room(struct reserve *r, uint64_t tree_bytes,
-		      uint64_t memtable_bytes);
+                      uint64_t memtable_bytes);
 
 #endif

@@ -15,11 +15,11 @@
 #include "store/names.h"
 #include "store/store_impl.h"
 
-#define STALL_MS 40u             /* a writer waits this long for room, */
-#define STALL_STEP_MS 5u         /* and looks again this often */
-#define DELAY_STEP_NS 500000u    /* owed delay is slept off in such pieces */
-#define DELAY_MOST_NS 20000000u  /* and a group never sleeps longer */
-#define DELAY_NS_PER_BYTE 1000u  /* at full pressure: 1 MB/s */
+#define STALL_MS 40u            /* a writer waits this long for room, */
+#define STALL_STEP_MS 5u        /* and looks again this often */
+#define DELAY_STEP_NS 500000u   /* owed delay is slept off in such pieces */
+#define DELAY_MOST_NS 20000000u /* and a group never sleeps longer */
+#define DELAY_NS_PER_BYTE 1000u /* at full pressure: 1 MB/s */
 
 static struct load
 load_now(struct store *s)
@@ -50,7 +50,7 @@ pressure(const struct load *load, const struct store_options *o)
 		memory = (load->held - most / 2) * 1000 / (most / 2);
 	if (load->level0 > o->level0_slow)
 		level0 = (load->level0 - o->level0_slow) * 1000 /
-			 (o->level0_stop - o->level0_slow);
+		         (o->level0_stop - o->level0_slow);
 	if (memory < level0)
 		memory = level0;
 	return memory < 1000 ? memory : 1000;
@@ -180,10 +180,9 @@ refuse(struct store *s, const char *why, struct err *err)
 	atomic_fetch_add(&s->refused, 1);
 	if (atomic_load(&s->flush.last_error) == LSMKV_ENOSPC)
 		return err_set(err, LSMKV_ENOSPC,
-			       "the disk is full: memory is, too, until it "
-			       "can be flushed; make room on the disk");
-	return err_set(err, LSMKV_ESTALLED,
-		       "%s; try again in a second", why);
+		               "the disk is full: memory is, too, until it "
+		               "can be flushed; make room on the disk");
+	return err_set(err, LSMKV_ESTALLED, "%s; try again in a second", why);
 }
 
 /*
@@ -212,7 +211,7 @@ room_make(struct store *s, bool want_seal, struct load *load, struct err *err)
 
 	*load = load_now(s);
 	must_seal = c->wal_broken || (want_seal && load->active) ||
-		    load->active >= s->options.memtable_bytes;
+	            load->active >= s->options.memtable_bytes;
 	for (;;) {
 		const char *behind = NULL;
 

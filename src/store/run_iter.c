@@ -93,8 +93,7 @@ find_file(const struct run_iter *it, struct slice key)
 }
 
 static int
-run_seek(struct iter *base, struct slice key, uint64_t version,
-	 struct err *err)
+run_seek(struct iter *base, struct slice key, uint64_t version, struct err *err)
 {
 	struct run_iter *it = (struct run_iter *)base;
 	size_t at = find_file(it, key);
@@ -110,7 +109,7 @@ run_seek(struct iter *base, struct slice key, uint64_t version,
 
 static int
 run_seek_before(struct iter *base, struct slice key, uint64_t version,
-		struct err *err)
+                struct err *err)
 {
 	struct run_iter *it = (struct run_iter *)base;
 	size_t at = find_file(it, key);
@@ -193,7 +192,7 @@ static const struct iter_ops run_iter_ops = {
 
 int
 run_iter_new(struct iter **out, struct sst *const *files, size_t count,
-	     bool fill_cache, struct err *err)
+             bool fill_cache, struct err *err)
 {
 	size_t size = sizeof(struct run_iter) + count * sizeof(struct sst *);
 	struct run_iter *it = calloc(1, size);

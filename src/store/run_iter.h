@@ -11,6 +11,6 @@
 
 /* Holds a reference to each file. fill_cache: see sst_iter_new. */
 int run_iter_new(struct iter **out, struct sst *const *files, size_t count,
-		 bool fill_cache, struct err *err);
+                 bool fill_cache, struct err *err);
 
 #endif

@@ -20,12 +20,12 @@ struct scrub {
 	uint64_t period_s;
 	pthread_t thread;
 	pthread_mutex_t mutex;
-	pthread_cond_t wake;   /* told to stop */
+	pthread_cond_t wake; /* told to stop */
 	bool stop;
-	uint64_t round_bytes;  /* of the tree when the round began */
+	uint64_t round_bytes; /* of the tree when the round began */
 	uint64_t round_start_ns;
-	uint64_t round_done;   /* bytes read in it */
-	uint64_t *damaged;     /* numbers of files that were reported (owned) */
+	uint64_t round_done; /* bytes read in it */
+	uint64_t *damaged;   /* numbers of files that were reported (owned) */
 	size_t damaged_count;
 	_Atomic uint64_t rounds, files, bytes, damaged_files;
 };
@@ -35,7 +35,7 @@ static bool
 sleep_until(struct scrub *s, uint64_t at)
 {
 	struct timespec until = { .tv_sec = (time_t)(at / 1000000000),
-				  .tv_nsec = (long)(at % 1000000000) };
+		                  .tv_nsec = (long)(at % 1000000000) };
 	bool stop;
 
 	pthread_mutex_lock(&s->mutex);
@@ -50,9 +50,8 @@ sleep_until(struct scrub *s, uint64_t at)
 static uint64_t
 due(const struct scrub *s, uint64_t done)
 {
-	double share = s->round_bytes
-			       ? (double)done / (double)s->round_bytes
-			       : 1;
+	double share =
+		s->round_bytes ? (double)done / (double)s->round_bytes : 1;
 
 	return s->round_start_ns +
 	       (uint64_t)(share * (double)s->period_s * 1e9);
@@ -86,8 +85,8 @@ report(struct scrub *s, const struct sst *t, const char *message)
 	if (is_reported(s, number))
 		return;
 	log_error("scrub: %s; the keys in it that are hit answer an error: "
-		  "restore them from a copy (lsmkv verify lists all damage)",
-		  message);
+	          "restore them from a copy (lsmkv verify lists all damage)",
+	          message);
 	atomic_fetch_add(&s->damaged_files, 1);
 	grown = reallocarray(s->damaged, s->damaged_count + 1, sizeof(*grown));
 	if (!grown)
@@ -172,7 +171,7 @@ scrub_main(void *arg)
 
 int
 scrub_start(struct scrub **out, struct view_box *views, uint64_t period_s,
-	    struct err *err)
+            struct err *err)
 {
 	struct scrub *s = calloc(1, sizeof(*s));
 	pthread_condattr_t monotonic;

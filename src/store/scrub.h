@@ -14,15 +14,15 @@
 struct scrub;
 
 struct scrub_stat {
-	uint64_t rounds;   /* times that every file has been read */
-	uint64_t files;    /* checked since open */
-	uint64_t bytes;    /* read since open */
-	uint64_t damaged;  /* files of the tree found damaged so far */
+	uint64_t rounds;  /* times that every file has been read */
+	uint64_t files;   /* checked since open */
+	uint64_t bytes;   /* read since open */
+	uint64_t damaged; /* files of the tree found damaged so far */
 };
 
 /* period_s: seconds for one round over everything. */
 int scrub_start(struct scrub **out, struct view_box *views, uint64_t period_s,
-		struct err *err);
+                struct err *err);
 void scrub_get_stat(struct scrub *s, struct scrub_stat *stat);
 void scrub_stop(struct scrub *s); /* at once; NULL allowed */
 

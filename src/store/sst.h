@@ -22,12 +22,12 @@
 
 /* What MANIFEST and job messages say of an SST. Owns its keys. */
 struct sst_info {
-	uint64_t number;      /* of the file */
-	uint64_t size;        /* bytes of the file */
-	uint32_t crc;         /* CRC-32 of the whole file */
-	uint64_t entries;     /* tombstones included; at least 1 */
+	uint64_t number;  /* of the file */
+	uint64_t size;    /* bytes of the file */
+	uint32_t crc;     /* CRC-32 of the whole file */
+	uint64_t entries; /* tombstones included; at least 1 */
 	uint64_t tombstones;
-	uint64_t raw_bytes;   /* keys and values before compression */
+	uint64_t raw_bytes; /* keys and values before compression */
 	uint64_t min_version;
 	uint64_t max_version;
 	uint64_t min_expires; /* earliest expiry time; 0: none expires */
@@ -36,35 +36,37 @@ struct sst_info {
 	struct buf largest;   /* last key */
 };
 
-#define SST_INFO_INIT { 0 }
+#define SST_INFO_INIT                                                          \
+	{                                                                      \
+		0                                                              \
+	}
 
 void sst_info_release(struct sst_info *info);
 int sst_info_copy(struct sst_info *to, const struct sst_info *from,
-		  struct err *err);
+                  struct err *err);
 /* The one encoding of it, for MANIFEST and job messages. */
 int sst_info_encode(const struct sst_info *info, struct buf *out,
-		    struct err *err);
+                    struct err *err);
 /* False with r->failed on nonsense; `info` is then released. */
-bool sst_info_decode(struct reader *r, struct sst_info *info,
-		     struct err *err);
+bool sst_info_decode(struct reader *r, struct sst_info *info, struct err *err);
 
 /* ---- writing (sst_write.c) ---- */
 
 struct sst_options {
-	size_t block_bytes;      /* a data block closes at this many raw bytes */
-	unsigned bits_per_key;   /* of the bloom filter; 0: no filter */
-	int deflate_level;       /* DEFLATE_FAST..9; 0: raw blocks */
+	size_t block_bytes;    /* a data block closes at this many raw bytes */
+	unsigned bits_per_key; /* of the bloom filter; 0: no filter */
+	int deflate_level;     /* DEFLATE_FAST..9; 0: raw blocks */
 };
 
 struct sst_writer;
 
 /* Creates the temporary file. dir outlives the writer. */
 int sst_writer_open(struct sst_writer **out, struct fs_dir *dir,
-		    uint64_t number, const struct sst_options *options,
-		    struct err *err);
+                    uint64_t number, const struct sst_options *options,
+                    struct err *err);
 /* Adds an entry; entries come in store order (LSMKV_EINVAL otherwise). */
 int sst_writer_add(struct sst_writer *w, const struct entry *e,
-		   struct err *err);
+                   struct err *err);
 /* Bytes of the file so far, the open block estimated. */
 uint64_t sst_writer_bytes(const struct sst_writer *w);
 /*
@@ -73,7 +75,7 @@ uint64_t sst_writer_bytes(const struct sst_writer *w);
  * writer, whatever the outcome; on an error nothing stays on disk.
  */
 int sst_writer_finish(struct sst_writer *w, struct sst_info *info,
-		      struct err *err);
+                      struct err *err);
 /* Removes the temporary file and frees the writer. NULL allowed. */
 void sst_writer_abort(struct sst_writer *w);
 
@@ -89,13 +91,13 @@ struct sst; /* an open SST, reference-counted, shared by threads */
  * where they differ). cache outlives the SST. One reference.
  */
 int sst_open(struct sst **out, struct fs_dir *dir, const struct sst_info *info,
-	     struct block_cache *cache, struct err *err);
+             struct block_cache *cache, struct err *err);
 /*
  * Fills info from the file's own properties, for verify and dump, which may
  * have no MANIFEST to ask. info->crc is computed by reading the whole file.
  */
 int sst_info_read(struct fs_dir *dir, uint64_t number, struct sst_info *info,
-		  struct err *err);
+                  struct err *err);
 const struct sst_info *sst_info_of(const struct sst *t);
 struct sst *sst_ref(struct sst *t);
 /* The last one closes the file, and unlinks it if it is obsolete. */
@@ -117,7 +119,7 @@ uint64_t sst_key_hash(struct slice key);
  * found like all others. hash is sst_key_hash(key).
  */
 int sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
-	    struct sst_hit *hit, struct err *err);
+            struct sst_hit *hit, struct err *err);
 void sst_hit_release(struct sst_hit *hit);
 
 /*
@@ -126,7 +128,7 @@ void sst_hit_release(struct sst_hit *hit);
  * readahead (compaction, long scans, verify).
  */
 int sst_iter_new(struct iter **out, struct sst *t, bool fill_cache,
-		 struct err *err);
+                 struct err *err);
 
 /*
  * Reads everything and checks everything: CRC of the file against info, each
@@ -136,7 +138,7 @@ int sst_iter_new(struct iter **out, struct sst *t, bool fill_cache,
  * answer stops with LSMKV_ESHUTDOWN. LSMKV_ECORRUPT names file and offset.
  */
 int sst_check(struct sst *t, int (*progress)(void *arg, uint64_t bytes),
-	      void *arg, struct err *err);
+              void *arg, struct err *err);
 
 /*
  * Where sst_check stops at the first damage, this goes on: reads every data
@@ -145,21 +147,21 @@ int sst_check(struct sst *t, int (*progress)(void *arg, uint64_t bytes),
  * what keeps it from reading the blocks at all.
  */
 int sst_damaged_blocks(struct sst *t,
-		       void (*damaged)(void *arg, const char *message),
-		       void *arg, struct err *err);
+                       void (*damaged)(void *arg, const char *message),
+                       void *arg, struct err *err);
 
 /* One block as dump prints it. */
 struct sst_block_info {
-	uint64_t offset;    /* in the file */
-	uint32_t stored;    /* bytes on disk, trailer included */
-	uint32_t raw;       /* bytes once inflated */
+	uint64_t offset; /* in the file */
+	uint32_t stored; /* bytes on disk, trailer included */
+	uint32_t raw;    /* bytes once inflated */
 	bool deflated;
 	uint32_t entries;
 	struct slice first; /* its first key, valid during the call */
 };
 /* Calls each for every data block in file order; stops when it is not 0. */
 int sst_blocks(struct sst *t,
-	       int (*each)(void *arg, const struct sst_block_info *b),
-	       void *arg, struct err *err);
+               int (*each)(void *arg, const struct sst_block_info *b),
+               void *arg, struct err *err);
 
 #endif

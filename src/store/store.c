@@ -55,30 +55,29 @@ settle_options(struct store_options *o, struct err *err)
 
 	if (o->memory_bytes < MEMORY_LEAST)
 		return err_set(err, LSMKV_EINVAL,
-			       "memory: %llu bytes are too little; at least "
-			       "1M is needed",
-			       (unsigned long long)o->memory_bytes);
+		               "memory: %llu bytes are too little; at least "
+		               "1M is needed",
+		               (unsigned long long)o->memory_bytes);
 	if (!o->memtable_bytes)
 		o->memtable_bytes = clamp(o->memory_bytes / 8, MEMTABLE_LEAST,
-					  MEMTABLE_MOST);
+		                          MEMTABLE_MOST);
 	if (o->memtable_bytes < MEMTABLE_LEAST ||
 	    o->memtable_bytes > o->memory_bytes / (STORE_SEALED_MAX + 1))
 		return err_set(err, LSMKV_EINVAL,
-			       "memtable: %llu bytes; allowed is from %u bytes "
-			       "to a third of the memory (%llu bytes)",
-			       (unsigned long long)o->memtable_bytes,
-			       MEMTABLE_LEAST,
-			       (unsigned long long)o->memory_bytes);
+		               "memtable: %llu bytes; allowed is from %u bytes "
+		               "to a third of the memory (%llu bytes)",
+		               (unsigned long long)o->memtable_bytes,
+		               MEMTABLE_LEAST,
+		               (unsigned long long)o->memory_bytes);
 	if (o->level0_stop <= o->level0_slow || !c->level0_files)
 		return err_set(err, LSMKV_EINVAL,
-			       "level 0: stop must be above slow");
+		               "level 0: stop must be above slow");
 	if (o->sync == SYNC_INTERVAL && !o->interval_ms)
 		return err_set(err, LSMKV_EINVAL, "sync interval of 0");
 	if (!c->level1_bytes)
 		c->level1_bytes = 4 * o->memtable_bytes;
 	if (!c->file_bytes)
-		c->file_bytes = clamp(o->memtable_bytes, FILE_LEAST,
-				      FILE_MOST);
+		c->file_bytes = clamp(o->memtable_bytes, FILE_LEAST, FILE_MOST);
 	return 0;
 }
 
@@ -107,7 +106,7 @@ store_fail(struct store *s, const char *format, ...)
 	pthread_mutex_unlock(&s->failure_mutex);
 	if (first)
 		log_error("%s: writes are off until a restart, reads go on",
-			  s->failure);
+		          s->failure);
 }
 
 int
@@ -115,8 +114,8 @@ store_failed(struct store *s, struct err *err)
 {
 	if (!atomic_load_explicit(&s->failed, memory_order_acquire))
 		return 0;
-	return err_set(err, LSMKV_EFAILED,
-		       "writes are off until a restart: %s", s->failure);
+	return err_set(err, LSMKV_EFAILED, "writes are off until a restart: %s",
+	               s->failure);
 }
 
 /* ---- what the compactor asks for ---- */
@@ -167,7 +166,7 @@ start_compactor(struct store *s, struct err *err)
 	};
 
 	return compactor_start(&s->compactor, &s->options.compactor, &host,
-			       err);
+	                       err);
 }
 
 /* ---- open and close ---- */
@@ -209,7 +208,7 @@ destroy_sync(struct store *s)
 
 int
 store_open(struct store **out, const char *path,
-	   const struct store_options *options, struct err *err)
+           const struct store_options *options, struct err *err)
 {
 	struct store *s = NULL;
 	int rc;
@@ -229,9 +228,9 @@ store_open(struct store **out, const char *path,
 		rc = fs_lock(s->dir, NAME_LOCK, &s->lock, err);
 	if (rc)
 		goto done;
-	s->cache = block_cache_new(
-		s->options.memory_bytes -
-		(STORE_SEALED_MAX + 1) * s->options.memtable_bytes);
+	s->cache = block_cache_new(s->options.memory_bytes -
+	                           (STORE_SEALED_MAX + 1) *
+	                                   s->options.memtable_bytes);
 	if (!s->cache) {
 		rc = err_nomem(err, sizeof(s->cache));
 		goto done;
@@ -245,8 +244,7 @@ store_open(struct store **out, const char *path,
 	if (!rc)
 		rc = flush_start(s, err);
 	if (!rc && s->options.scrub_s)
-		rc = scrub_start(&s->scrub, &s->views, s->options.scrub_s,
-				 err);
+		rc = scrub_start(&s->scrub, &s->views, s->options.scrub_s, err);
 done:
 	if (rc) {
 		store_close(s, NULL);
@@ -287,7 +285,7 @@ store_close(struct store *s, struct err *err)
 
 int
 store_get(struct store *s, struct slice key, uint64_t snapshot,
-	  struct buf *value, struct entry_info *info, struct err *err)
+          struct buf *value, struct entry_info *info, struct err *err)
 {
 	struct view_slot *slot;
 	struct view_hit hit;
@@ -318,7 +316,7 @@ done:
 	atomic_fetch_add_explicit(&s->gets, 1, memory_order_relaxed);
 	if (!rc)
 		atomic_fetch_add_explicit(&s->gets_found, 1,
-					  memory_order_relaxed);
+		                          memory_order_relaxed);
 	return rc;
 }
 
@@ -330,7 +328,7 @@ release_view(void *arg)
 
 int
 store_scan(struct store *s, const struct scan_range *range, uint64_t snapshot,
-	   struct scan **out, struct err *err)
+           struct scan **out, struct err *err)
 {
 	struct view *v = view_hold(&s->views);
 	struct iter *source = NULL;
@@ -347,7 +345,7 @@ store_scan(struct store *s, const struct scan_range *range, uint64_t snapshot,
 	atomic_fetch_add_explicit(&s->scans, 1, memory_order_relaxed);
 	/* Takes both over, whatever happens. */
 	return scan_new(out, source, range, snapshot, clock_wall_s(),
-			release_view, v, err);
+	                release_view, v, err);
 }
 
 /* ---- snapshots ---- */
@@ -389,14 +387,14 @@ store_snapshot_close(struct store *s, uint64_t snapshot)
 	assert(i < s->snapshot_count);
 	s->snapshot_count--;
 	memmove(s->snapshots + i, s->snapshots + i + 1,
-		(s->snapshot_count - i) * sizeof(*s->snapshots));
+	        (s->snapshot_count - i) * sizeof(*s->snapshots));
 	pthread_mutex_unlock(&s->snapshot_mutex);
 	compactor_wake(s->compactor);
 }
 
 int
 store_snapshot_list(struct store *s, uint64_t **versions, size_t *count,
-		    struct err *err)
+                    struct err *err)
 {
 	int rc = 0;
 
@@ -439,7 +437,7 @@ store_flush(struct store *s, struct err *err)
 		rc = store_failed(s, err);
 		if (!rc && atomic_load(&s->closing))
 			rc = err_set(err, LSMKV_ESHUTDOWN,
-				     "the store is closing");
+			             "the store is closing");
 		if (!rc && atomic_load(&s->flush_failures) != failures)
 			rc = flush_failure(s, err);
 		if (!rc)

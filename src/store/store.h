@@ -22,19 +22,19 @@ enum sync_mode {
 };
 
 struct store_options {
-	uint64_t memory_bytes;      /* memtables, blocks, indexes, filters */
-	uint64_t memtable_bytes;    /* a memtable is sealed at this size; 0: an
+	uint64_t memory_bytes;   /* memtables, blocks, indexes, filters */
+	uint64_t memtable_bytes; /* a memtable is sealed at this size; 0: an
 				       eighth of memory, at most 64 MiB */
 	enum sync_mode sync;
-	unsigned interval_ms;       /* for SYNC_INTERVAL */
-	unsigned idle_flush_ms;     /* a memtable that holds tombstones and
+	unsigned interval_ms;    /* for SYNC_INTERVAL */
+	unsigned idle_flush_ms;  /* a memtable that holds tombstones and
 				       rests this long is flushed, so that
 				       space comes back without more writes */
-	unsigned level0_slow;       /* files in level 0 that begin to slow
+	unsigned level0_slow;    /* files in level 0 that begin to slow
 				       writers, */
-	unsigned level0_stop;       /* and that stop them (LSMKV_ESTALLED) */
-	int flush_deflate_level;    /* of level 0 SSTs */
-	uint64_t scrub_s;           /* seconds in which all SSTs are read and
+	unsigned level0_stop;    /* and that stop them (LSMKV_ESTALLED) */
+	int flush_deflate_level; /* of level 0 SSTs */
+	uint64_t scrub_s;        /* seconds in which all SSTs are read and
 				       checked once; 0: never */
 	struct compactor_options compactor;
 };
@@ -51,7 +51,7 @@ struct store;
  * makes no sense) and all system errors; nothing is destroyed on an error.
  */
 int store_open(struct store **out, const char *path,
-	       const struct store_options *options, struct err *err);
+               const struct store_options *options, struct err *err);
 /*
  * Stops the background threads; the memtable stays in the WAL. No other call
  * may be under way, no scan or snapshot open. Returns the outcome of the last
@@ -72,7 +72,7 @@ struct entry_info {
  * writers, fsync, flush or compaction.
  */
 int store_get(struct store *s, struct slice key, uint64_t snapshot,
-	      struct buf *value, struct entry_info *info, struct err *err);
+              struct buf *value, struct entry_info *info, struct err *err);
 
 enum op_condition {
 	OP_ALWAYS,     /* no condition */
@@ -84,17 +84,17 @@ enum op_condition {
 /* One operation of a batch. The caller owns all it points to. */
 struct op {
 	struct slice key;
-	struct slice value;    /* empty for ENTRY_TOMBSTONE */
-	uint64_t expires;      /* 0: never */
-	enum entry_kind kind;  /* ENTRY_TOMBSTONE deletes */
+	struct slice value;   /* empty for ENTRY_TOMBSTONE */
+	uint64_t expires;     /* 0: never */
+	enum entry_kind kind; /* ENTRY_TOMBSTONE deletes */
 	enum op_condition condition;
-	uint64_t if_version;   /* for OP_IF_VERSION */
-	bool want_old;         /* fill old and old_info */
+	uint64_t if_version; /* for OP_IF_VERSION */
+	bool want_old;       /* fill old and old_info */
 	/* Outcome. */
-	uint64_t version;          /* given to it; for LSMKV_CONFLICT the
+	uint64_t version; /* given to it; for LSMKV_CONFLICT the
 				      key's current one, 0 if not there */
-	bool old_found;            /* was there an entry (want_old)? */
-	struct buf old;            /* its value; the caller releases it */
+	bool old_found;   /* was there an entry (want_old)? */
+	struct buf old;   /* its value; the caller releases it */
 	struct entry_info old_info;
 };
 
@@ -109,7 +109,7 @@ struct op {
  * not at all.
  */
 int store_write(struct store *s, struct op *ops, size_t count, size_t *failed,
-		struct err *err);
+                struct err *err);
 
 /*
  * Pins the state as of now; pass the result to store_get and store_scan.
@@ -120,7 +120,7 @@ void store_snapshot_close(struct store *s, uint64_t snapshot);
 
 /* A scan as of now, or as of snapshot when that is not 0. */
 int store_scan(struct store *s, const struct scan_range *range,
-	       uint64_t snapshot, struct scan **out, struct err *err);
+               uint64_t snapshot, struct scan **out, struct err *err);
 
 /*
  * Seals and flushes the memtable; returns when its SST is live. An error is
@@ -131,11 +131,11 @@ int store_flush(struct store *s, struct err *err);
 int store_compact(struct store *s, struct err *err);
 
 struct store_stat {
-	uint64_t version;          /* newest published */
-	uint64_t memtable_bytes;   /* the active one */
+	uint64_t version;        /* newest published */
+	uint64_t memtable_bytes; /* the active one */
 	uint64_t memtable_entries;
-	unsigned sealed;           /* memtables that wait for their flush */
-	uint64_t wal_bytes;        /* appended since open */
+	unsigned sealed;    /* memtables that wait for their flush */
+	uint64_t wal_bytes; /* appended since open */
 	uint64_t wal_syncs, wal_records;
 	uint64_t gets, gets_found, writes, deletes, conflicts, scans;
 	uint64_t flushes, flush_failures, flush_bytes;
@@ -143,8 +143,8 @@ struct store_stat {
 	uint64_t refused;          /* LSMKV_ESTALLED answers */
 	bool disk_full;            /* sets are refused until there is room */
 	uint64_t disk_full_times;
-	bool failed;               /* writes are off until a restart */
-	char failure[256];         /* why, "" when not failed */
+	bool failed;       /* writes are off until a restart */
+	char failure[256]; /* why, "" when not failed */
 	struct {
 		uint64_t files, bytes, entries, tombstones, raw_bytes;
 	} level[LEVELS_MAX];

@@ -43,14 +43,14 @@ struct sealed_wal {
 };
 
 struct commit {
-	pthread_mutex_t mutex;    /* over the queue */
-	struct writer *head;      /* the leader, while there is one */
+	pthread_mutex_t mutex; /* over the queue */
+	struct writer *head;   /* the leader, while there is one */
 	struct writer *tail;
 	/* The leader's: */
-	struct wal *wal;          /* the segment of the active memtable */
-	bool wal_broken;          /* an append failed half-way: rotate first */
-	struct memtable *active;  /* the view holds the reference */
-	uint64_t owed_ns;         /* delay that writers still owe */
+	struct wal *wal;         /* the segment of the active memtable */
+	bool wal_broken;         /* an append failed half-way: rotate first */
+	struct memtable *active; /* the view holds the reference */
+	uint64_t owed_ns;        /* delay that writers still owe */
 	_Atomic uint64_t active_since_ns; /* when it became active */
 	_Atomic uint64_t last_write_ns;   /* when it was added to last */
 	/* SYNC_INTERVAL: */
@@ -65,11 +65,11 @@ struct commit {
 
 struct flush {
 	pthread_mutex_t mutex;
-	pthread_cond_t wake;    /* for the thread: work, or stop */
-	pthread_cond_t done;    /* for waiters: a flush or an install ended */
+	pthread_cond_t wake; /* for the thread: work, or stop */
+	pthread_cond_t done; /* for waiters: a flush or an install ended */
 	pthread_t thread;
 	bool running;
-	bool woken;             /* `wake` was signalled since it last slept */
+	bool woken; /* `wake` was signalled since it last slept */
 	bool stop;
 	_Atomic bool stopping;  /* the same, read without the mutex */
 	_Atomic int last_error; /* outcome of the last attempt */
@@ -78,29 +78,29 @@ struct flush {
 
 struct store {
 	struct fs_dir *dir;
-	struct fs_file lock;         /* holds the directory's flock */
+	struct fs_file lock; /* holds the directory's flock */
 	struct store_options options;
 	struct block_cache *cache;
 	struct compactor *compactor;
-	struct scrub *scrub;         /* NULL when it is off */
+	struct scrub *scrub; /* NULL when it is off */
 	struct reserve reserve;
 	struct view_box views;
 	pthread_mutex_t view_mutex;
 	pthread_mutex_t manifest_mutex;
-	struct manifest head;        /* numbers of the MANIFEST as it stands */
-	_Atomic uint64_t next_file;  /* next number to give away */
-	_Atomic uint64_t published;  /* newest version that readers see */
+	struct manifest head;       /* numbers of the MANIFEST as it stands */
+	_Atomic uint64_t next_file; /* next number to give away */
+	_Atomic uint64_t published; /* newest version that readers see */
 	_Atomic bool closing;
 	struct commit commit;
 	struct flush flush;
 
 	pthread_mutex_t snapshot_mutex;
-	uint64_t *snapshots;         /* versions, ascending, with repeats */
+	uint64_t *snapshots; /* versions, ascending, with repeats */
 	size_t snapshot_count, snapshot_cap;
 
 	pthread_mutex_t failure_mutex;
-	_Atomic bool failed;         /* writes are off for good */
-	char failure[256];           /* why */
+	_Atomic bool failed; /* writes are off for good */
+	char failure[256];   /* why */
 
 	/* Figures for store_get_stat. */
 	_Atomic uint64_t gets, gets_found, writes, deletes, conflicts, scans;
@@ -117,7 +117,7 @@ void store_fail(struct store *s, const char *format, ...)
 int store_failed(struct store *s, struct err *err); /* 0 or LSMKV_EFAILED */
 /* Versions that open snapshots see, ascending, then the published one. */
 int store_snapshot_list(struct store *s, uint64_t **versions, size_t *count,
-			struct err *err);
+                        struct err *err);
 
 /* ---- recover.c ---- */
 
@@ -141,10 +141,10 @@ int commit_stop(struct store *s, struct err *err);
 
 /* How full the store is. */
 struct load {
-	size_t active;   /* bytes of the active memtable */
-	size_t held;     /* bytes of all memtables */
-	size_t sealed;   /* memtables that wait for their flush */
-	size_t level0;   /* files in level 0 */
+	size_t active; /* bytes of the active memtable */
+	size_t held;   /* bytes of all memtables */
+	size_t sealed; /* memtables that wait for their flush */
+	size_t level0; /* files in level 0 */
 };
 
 /*
@@ -153,7 +153,7 @@ struct load {
  * then. LSMKV_ESTALLED and LSMKV_ENOSPC after a short wait.
  */
 int room_make(struct store *s, bool want_seal, struct load *load,
-	      struct err *err);
+              struct err *err);
 /* Slows a group of `bytes` down, the more the closer the limits are. */
 void room_slow_down(struct store *s, const struct load *load, size_t bytes);
 
@@ -175,13 +175,13 @@ int flush_failure(struct store *s, struct err *err);
  * on return, *out has one reference. *out stays NULL where m is empty.
  */
 int flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
-		    struct err *err);
+                    struct err *err);
 /*
  * Makes the edit the truth: MANIFEST, then view. flushed is the oldest sealed
  * memtable when the edit holds its SST, else NULL. On an error nothing has
  * changed, except that a MANIFEST of unknown outcome turns writes off.
  */
 int flush_install(struct store *s, const struct levels_edit *edit,
-		  struct memtable *flushed, struct err *err);
+                  struct memtable *flushed, struct err *err);
 
 #endif

@@ -52,7 +52,7 @@ sync_main(void *arg)
 	pthread_mutex_lock(&c->wal_mutex);
 	while (!c->sync_stop) {
 		uint64_t at = clock_mono_ns() +
-			      (uint64_t)s->options.interval_ms * 1000000;
+		              (uint64_t)s->options.interval_ms * 1000000;
 		struct timespec until = {
 			.tv_sec = (time_t)(at / 1000000000),
 			.tv_nsec = (long)(at % 1000000000),
@@ -113,7 +113,7 @@ commit_stop(struct store *s, struct err *err)
 		if (s->options.sync == SYNC_INTERVAL)
 			sync_all(s);
 		else if (s->options.sync == SYNC_NONE &&
-			 wal_sync(c->wal, &sync_err))
+		         wal_sync(c->wal, &sync_err))
 			store_fail(s, "%s", sync_err.message);
 	}
 	while ((sealed = c->sealed_wals)) {

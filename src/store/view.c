@@ -23,8 +23,8 @@ view_blank(void)
 
 void
 view_fill(struct view *v, struct memtable *active,
-	  struct memtable *const *sealed, size_t sealed_count,
-	  struct levels *levels)
+          struct memtable *const *sealed, size_t sealed_count,
+          struct levels *levels)
 {
 	assert(sealed_count <= VIEW_SEALED_MAX);
 	v->active = memtable_ref(active);
@@ -36,7 +36,7 @@ view_fill(struct view *v, struct memtable *active,
 
 struct view *
 view_new(struct memtable *active, struct memtable *const *sealed,
-	 size_t sealed_count, struct levels *levels)
+         size_t sealed_count, struct levels *levels)
 {
 	struct view *v = view_blank();
 
@@ -48,8 +48,8 @@ view_new(struct memtable *active, struct memtable *const *sealed,
 void
 view_unref(struct view *v)
 {
-	if (!v || atomic_fetch_sub_explicit(&v->refs, 1,
-					    memory_order_acq_rel) != 1)
+	if (!v ||
+	    atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	memtable_unref(v->active);
 	for (size_t i = 0; i < v->sealed_count; i++)
@@ -158,12 +158,12 @@ view_memtable_bytes(const struct view *v)
 
 int
 view_get_recent(const struct view *v, struct slice key, uint64_t segment,
-		struct entry *e)
+                struct entry *e)
 {
 	int rc = memtable_get(v->active, key, VERSION_MAX, e);
 
 	for (size_t i = 0; rc == LSMKV_NOTFOUND && i < v->sealed_count &&
-			   memtable_segment(v->sealed[i]) >= segment;
+	                   memtable_segment(v->sealed[i]) >= segment;
 	     i++)
 		rc = memtable_get(v->sealed[i], key, VERSION_MAX, e);
 	return rc;
@@ -171,7 +171,7 @@ view_get_recent(const struct view *v, struct slice key, uint64_t segment,
 
 int
 view_get(const struct view *v, struct slice key, uint64_t version,
-	 struct view_hit *hit, struct err *err)
+         struct view_hit *hit, struct err *err)
 {
 	const struct level *level0 = &v->levels->level[0];
 	uint64_t hash;
@@ -188,7 +188,7 @@ view_get(const struct view *v, struct slice key, uint64_t version,
 	hash = sst_key_hash(key);
 	for (size_t i = 0; rc == LSMKV_NOTFOUND && i < level0->count; i++) {
 		rc = sst_get(level0->files[i], key, hash, version, &hit->sst,
-			     err);
+		             err);
 		if (rc == LSMKV_ECORRUPT && PLANTED("view.falls_through"))
 			rc = LSMKV_NOTFOUND;
 	}
@@ -214,10 +214,10 @@ view_hit_release(struct view_hit *hit)
 
 int
 view_iter_new(struct iter **out, const struct view *v, bool fill_cache,
-	      struct err *err)
+              struct err *err)
 {
-	size_t most = 1 + v->sealed_count + v->levels->level[0].count +
-		      LEVELS_MAX;
+	size_t most =
+		1 + v->sealed_count + v->levels->level[0].count + LEVELS_MAX;
 	size_t n = 0;
 	struct iter **children;
 	int rc;
@@ -237,7 +237,7 @@ view_iter_new(struct iter **out, const struct view *v, bool fill_cache,
 	}
 	for (size_t i = 0; !rc && i < v->levels->level[0].count; i++) {
 		rc = sst_iter_new(&children[n], v->levels->level[0].files[i],
-				  fill_cache, err);
+		                  fill_cache, err);
 		if (!rc)
 			n++;
 	}
@@ -247,7 +247,7 @@ view_iter_new(struct iter **out, const struct view *v, bool fill_cache,
 		if (!level->count)
 			continue;
 		rc = run_iter_new(&children[n], level->files, level->count,
-				  fill_cache, err);
+		                  fill_cache, err);
 		if (!rc)
 			n++;
 	}

@@ -24,8 +24,8 @@
 #define VIEW_SLOTS 128u
 
 struct view {
-	_Atomic unsigned refs;     /* the box (current or retired), scans */
-	struct memtable *active;   /* a reference */
+	_Atomic unsigned refs;   /* the box (current or retired), scans */
+	struct memtable *active; /* a reference */
 	struct memtable *sealed[VIEW_SEALED_MAX]; /* references, newest first */
 	size_t sealed_count;
 	struct levels *levels;     /* a reference */
@@ -44,12 +44,12 @@ struct view_box {
 
 /* A view of these parts (each gains a reference); NULL when out of memory. */
 struct view *view_new(struct memtable *active, struct memtable *const *sealed,
-		      size_t sealed_count, struct levels *levels);
+                      size_t sealed_count, struct levels *levels);
 /* The same in two steps, the second of which cannot fail. */
 struct view *view_blank(void);
 void view_fill(struct view *v, struct memtable *active,
-	       struct memtable *const *sealed, size_t sealed_count,
-	       struct levels *levels);
+               struct memtable *const *sealed, size_t sealed_count,
+               struct levels *levels);
 void view_unref(struct view *v); /* NULL allowed */
 
 /* first becomes current; its reference is taken over. */
@@ -82,14 +82,14 @@ struct view_hit {
  * included: 0, LSMKV_NOTFOUND or an error.
  */
 int view_get(const struct view *v, struct slice key, uint64_t version,
-	     struct view_hit *hit, struct err *err);
+             struct view_hit *hit, struct err *err);
 void view_hit_release(struct view_hit *hit);
 /* The same, in those memtables only whose WAL segment is >= segment. */
 int view_get_recent(const struct view *v, struct slice key, uint64_t segment,
-		    struct entry *e);
+                    struct entry *e);
 
 /* All entries of the view in store order; holds references to its parts. */
 int view_iter_new(struct iter **out, const struct view *v, bool fill_cache,
-		  struct err *err);
+                  struct err *err);
 
 #endif

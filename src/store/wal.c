@@ -16,16 +16,16 @@
 struct wal {
 	struct fs_file file;
 	uint64_t segment;
-	uint64_t salt;           /* in every record: tells ours from leftovers
+	uint64_t salt;      /* in every record: tells ours from leftovers
 				    and from anything that a client sent */
-	uint64_t end;            /* where the next record begins */
-	uint64_t allocated;      /* bytes of disk space; end never passes it */
+	uint64_t end;       /* where the next record begins */
+	uint64_t allocated; /* bytes of disk space; end never passes it */
 	_Atomic uint64_t appended; /* = end, for wal_sync in other threads */
-	_Atomic uint64_t synced; /* up to here it is on disk */
+	_Atomic uint64_t synced;   /* up to here it is on disk */
 	_Atomic bool prior_synced; /* and so are all segments before */
-	struct buf record;       /* being built: header and payload */
-	uint64_t first_version;  /* of that record */
-	uint32_t count;          /* its entries so far */
+	struct buf record;         /* being built: header and payload */
+	uint64_t first_version;    /* of that record */
+	uint32_t count;            /* its entries so far */
 };
 
 /* ---- life ---- */
@@ -49,7 +49,7 @@ write_header(struct wal *w, const struct wal_header *h, struct err *err)
 
 int
 wal_create(struct wal **out, struct fs_dir *dir,
-	   const struct wal_header *header, struct err *err)
+           const struct wal_header *header, struct err *err)
 {
 	struct wal *w = NULL;
 	char name[NAME_MAX_LEN];
@@ -68,7 +68,7 @@ wal_create(struct wal **out, struct fs_dir *dir,
 	atomic_init(&w->appended, w->end);
 	atomic_init(&w->synced, w->end);
 	atomic_init(&w->prior_synced,
-		    !header->relaxed || !header->prev_segment);
+	            !header->relaxed || !header->prev_segment);
 
 	name_wal(header->segment, name);
 	rc = fs_create(dir, name, &w->file, err);
@@ -137,7 +137,7 @@ wal_add(struct wal *w, const struct entry *e, struct err *err)
 	assert(e->version == w->first_version + w->count);
 	if (w->record.len + size > UINT32_MAX - ALLOCATE_UNIT)
 		return err_set(err, LSMKV_ETOOBIG,
-			       "a batch of over 4 GiB; split it");
+		               "a batch of over 4 GiB; split it");
 	rc = buf_reserve(&w->record, size, err);
 	if (rc)
 		return rc;
@@ -175,8 +175,8 @@ int
 wal_append(struct wal *w, bool *partial, struct err *err)
 {
 	struct buf *r = &w->record;
-	uint64_t synced = atomic_load_explicit(&w->synced,
-					       memory_order_acquire);
+	uint64_t synced =
+		atomic_load_explicit(&w->synced, memory_order_acquire);
 	size_t unpadded = r->len, payload = r->len - WAL_RECORD_HEADER_BYTES;
 	size_t written = 0;
 	unsigned char *b;
@@ -192,9 +192,9 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 	put_u64(b + WAL_R_SALT, w->salt);
 	put_u64(b + WAL_R_FIRST_VERSION, w->first_version);
 	put_u64(b + WAL_R_SYNCED,
-		atomic_load_explicit(&w->prior_synced, memory_order_acquire)
-			? synced
-			: 0);
+	        atomic_load_explicit(&w->prior_synced, memory_order_acquire)
+	                ? synced
+	                : 0);
 	put_u32(b + WAL_R_COUNT, w->count);
 	put_u32(b + WAL_R_RESERVED, 0);
 	put_u32(b + WAL_R_CRC, crc32_add(0, b + 4, r->len - 4));
@@ -219,7 +219,7 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 		 */
 		if (written)
 			fs_write(&w->file, nothing, sizeof(nothing), w->end,
-				 NULL, NULL);
+			         NULL, NULL);
 		return rc;
 	}
 	w->end += r->len;
@@ -230,8 +230,8 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 int
 wal_sync(struct wal *w, struct err *err)
 {
-	uint64_t upto = atomic_load_explicit(&w->appended,
-					     memory_order_acquire);
+	uint64_t upto =
+		atomic_load_explicit(&w->appended, memory_order_acquire);
 	int rc = fs_datasync(&w->file, err);
 
 	if (rc && PLANTED("wal.retries_sync"))

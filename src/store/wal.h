@@ -48,7 +48,7 @@ struct wal_header {
  * next one says of this directory cannot be believed.
  */
 int wal_create(struct wal **out, struct fs_dir *dir,
-	       const struct wal_header *header, struct err *err);
+               const struct wal_header *header, struct err *err);
 /* Closes the file (the segment stays). NULL allowed. */
 void wal_close(struct wal *w);
 
@@ -75,19 +75,19 @@ int wal_sync(struct wal *w, struct err *err);
 void wal_set_prior_synced(struct wal *w);
 
 uint64_t wal_segment(const struct wal *w);
-uint64_t wal_end(const struct wal *w);      /* behind the last record */
+uint64_t wal_end(const struct wal *w);       /* behind the last record */
 uint64_t wal_allocated(const struct wal *w); /* bytes of disk space */
 
 /* ---- reading (wal_replay.c) ---- */
 
 struct wal_record {
 	uint64_t segment;
-	uint64_t offset;        /* of its header in the segment */
+	uint64_t offset; /* of its header in the segment */
 	uint64_t first_version;
-	uint64_t synced;        /* up to here this segment, and everything
+	uint64_t synced;      /* up to here this segment, and everything
 				   before it, was on disk; 0: nothing is known */
-	uint32_t count;         /* entries */
-	struct slice payload;   /* the entries; valid during the call */
+	uint32_t count;       /* entries */
+	struct slice payload; /* the entries; valid during the call */
 };
 
 /* Reads the entries of a record one after the other; see entry_decode. */
@@ -105,10 +105,10 @@ enum wal_tail {
 struct wal_scan {
 	struct wal_header header;
 	bool header_valid;
-	uint64_t end;          /* behind the last valid record */
-	enum wal_tail tail;    /* what stands at `end` */
-	char reason[96];       /* why that is no valid record */
-	uint64_t size;         /* of the file */
+	uint64_t end;       /* behind the last valid record */
+	enum wal_tail tail; /* what stands at `end` */
+	char reason[96];    /* why that is no valid record */
+	uint64_t size;      /* of the file */
 	uint64_t records, entries;
 	uint64_t last_version; /* of the last record; 0 if there is none */
 	bool later_synced;     /* a valid record behind `end` proves that `end`
@@ -125,15 +125,15 @@ struct wal_scan {
  * stops and is returned. Damage is not an error here: *scan tells it.
  */
 int wal_scan_segment(struct fs_dir *dir, uint64_t segment,
-		     int (*each)(void *arg, const struct wal_record *r,
-				 struct err *err),
-		     void *arg, struct wal_scan *scan, struct err *err);
+                     int (*each)(void *arg, const struct wal_record *r,
+                                 struct err *err),
+                     void *arg, struct wal_scan *scan, struct err *err);
 
 struct wal_replay_result {
 	uint64_t segments, records, entries;
-	uint64_t last_version;  /* 0 if there was no record */
-	uint64_t last_segment;  /* highest number there; 0 if none */
-	bool relaxed;           /* some segment was not SYNC_ALWAYS */
+	uint64_t last_version; /* 0 if there was no record */
+	uint64_t last_segment; /* highest number there; 0 if none */
+	bool relaxed;          /* some segment was not SYNC_ALWAYS */
 	uint64_t dropped_segment, dropped_offset; /* the torn tail; 0: none */
 	char dropped_reason[96];
 };
@@ -145,8 +145,8 @@ struct wal_replay_result {
  * The segment `oldest` must be there. Writes nothing.
  */
 int wal_replay(struct fs_dir *dir, uint64_t oldest,
-	       int (*each)(void *arg, const struct wal_record *r,
-			   struct err *err),
-	       void *arg, struct wal_replay_result *result, struct err *err);
+               int (*each)(void *arg, const struct wal_record *r,
+                           struct err *err),
+               void *arg, struct wal_replay_result *result, struct err *err);
 
 #endif

@@ -24,13 +24,13 @@
 #define WAL_H_CRC 60      /* of all before it */
 
 /* Offsets in the header of a record. */
-#define WAL_R_CRC 0           /* of all behind it, payload included */
-#define WAL_R_LENGTH 4        /* of the payload; at least 1 */
-#define WAL_R_SALT 8          /* the segment's */
+#define WAL_R_CRC 0    /* of all behind it, payload included */
+#define WAL_R_LENGTH 4 /* of the payload; at least 1 */
+#define WAL_R_SALT 8   /* the segment's */
 #define WAL_R_FIRST_VERSION 16
 #define WAL_R_SYNCED 24
-#define WAL_R_COUNT 32        /* entries; at least 1 */
-#define WAL_R_RESERVED 36     /* zero */
+#define WAL_R_COUNT 32    /* entries; at least 1 */
+#define WAL_R_RESERVED 36 /* zero */
 
 static inline uint64_t
 wal_align(uint64_t offset)

@@ -21,15 +21,15 @@
 /* A file seen through a window that moves. */
 struct window {
 	struct fs_file file;
-	uint64_t size;      /* of the file */
-	struct buf bytes;   /* what is in memory */
-	uint64_t at;        /* where that stands in the file */
+	uint64_t size;    /* of the file */
+	struct buf bytes; /* what is in memory */
+	uint64_t at;      /* where that stands in the file */
 };
 
 /* len bytes at offset, valid until the next call; they are in the file. */
 static int
 window_get(struct window *w, uint64_t offset, size_t len,
-	   const unsigned char **bytes, struct err *err)
+           const unsigned char **bytes, struct err *err)
 {
 	int rc;
 
@@ -42,7 +42,7 @@ window_get(struct window *w, uint64_t offset, size_t len,
 		rc = buf_reserve(&w->bytes, want, err);
 		if (!rc)
 			rc = fs_read(&w->file, w->bytes.data, want, offset,
-				     err);
+			             err);
 		if (rc)
 			return rc;
 		w->bytes.len = want;
@@ -78,8 +78,8 @@ file_is_blank(struct window *w, uint64_t from, bool *blank, struct err *err)
 
 	*blank = true;
 	while (at < w->size && *blank) {
-		size_t len = w->size - at > WINDOW ? WINDOW
-						   : (size_t)(w->size - at);
+		size_t len =
+			w->size - at > WINDOW ? WINDOW : (size_t)(w->size - at);
 
 		rc = window_get(w, at, len, &b, err);
 		if (rc)
@@ -92,7 +92,7 @@ file_is_blank(struct window *w, uint64_t from, bool *blank, struct err *err)
 
 static int
 window_open(struct window *w, struct fs_dir *dir, uint64_t segment,
-	    struct err *err)
+            struct err *err)
 {
 	char name[NAME_MAX_LEN];
 	int rc;
@@ -102,7 +102,7 @@ window_open(struct window *w, struct fs_dir *dir, uint64_t segment,
 	rc = fs_open(dir, name_wal(segment, name), &w->file, err);
 	if (rc == LSMKV_NOTFOUND)
 		return err_set(err, LSMKV_ECORRUPT, "%s/%s is missing",
-			       dir->path, name);
+		               dir->path, name);
 	if (!rc)
 		rc = fs_size(&w->file, &w->size, err);
 	if (!rc)
@@ -125,7 +125,7 @@ window_close(struct window *w)
  */
 static int
 read_record(struct window *w, const struct segment_header *h, uint64_t offset,
-	    struct wal_record *r, const char **reason, struct err *err)
+            struct wal_record *r, const char **reason, struct err *err)
 {
 	const unsigned char *b;
 	/* The file may end in the padding behind the last record. */
@@ -159,12 +159,12 @@ read_record(struct window *w, const struct segment_header *h, uint64_t offset,
 		*reason = "length out of bounds";
 		return LSMKV_END;
 	}
-	rc = window_get(w, offset, WAL_RECORD_HEADER_BYTES + (size_t)length,
-			&b, err);
+	rc = window_get(w, offset, WAL_RECORD_HEADER_BYTES + (size_t)length, &b,
+	                err);
 	if (rc)
 		return rc;
-	if (get_u32(b) != crc32_add(0, b + 4,
-				    WAL_RECORD_HEADER_BYTES - 4 + length) &&
+	if (get_u32(b) !=
+	            crc32_add(0, b + 4, WAL_RECORD_HEADER_BYTES - 4 + length) &&
 	    !PLANTED("wal_replay.crc_ignored")) {
 		*reason = "CRC does not match";
 		return LSMKV_END;
@@ -186,7 +186,7 @@ read_record(struct window *w, const struct segment_header *h, uint64_t offset,
  */
 static int
 look_unwritten(struct window *w, struct segment_header *h, bool stale,
-	       struct err *err)
+               struct err *err)
 {
 	struct wal_record r;
 	const unsigned char *b;
@@ -208,7 +208,7 @@ look_unwritten(struct window *w, struct segment_header *h, bool stale,
 
 static int
 read_header(struct window *w, uint64_t segment, struct segment_header *h,
-	    struct err *err)
+            struct err *err)
 {
 	const unsigned char *b;
 	bool sound, stale = false;
@@ -220,7 +220,7 @@ read_header(struct window *w, uint64_t segment, struct segment_header *h,
 		if (rc)
 			return rc;
 		sound = !memcmp(b + WAL_H_MAGIC, WAL_MAGIC, 8) &&
-			get_u32(b + WAL_H_CRC) == crc32_add(0, b, WAL_H_CRC);
+		        get_u32(b + WAL_H_CRC) == crc32_add(0, b, WAL_H_CRC);
 		h->valid = sound && get_u64(b + WAL_H_SEGMENT) == segment;
 		stale = sound && !h->valid;
 	}
@@ -228,10 +228,10 @@ read_header(struct window *w, uint64_t segment, struct segment_header *h,
 		return look_unwritten(w, h, stale, err);
 	if (get_u32(b + WAL_H_VERSION) != WAL_FORMAT_VERSION)
 		return err_set(err, LSMKV_EVERSION,
-			       "%s: WAL format version %" PRIu32
-			       "; this program reads version %u",
-			       w->file.name, get_u32(b + WAL_H_VERSION),
-			       WAL_FORMAT_VERSION);
+		               "%s: WAL format version %" PRIu32
+		               "; this program reads version %u",
+		               w->file.name, get_u32(b + WAL_H_VERSION),
+		               WAL_FORMAT_VERSION);
 	h->salt = get_u64(b + WAL_H_SALT);
 	h->public.segment = segment;
 	h->public.prev_segment = get_u64(b + WAL_H_PREV_SEGMENT);
@@ -247,7 +247,7 @@ read_header(struct window *w, uint64_t segment, struct segment_header *h,
  */
 static int
 search_behind(struct window *w, const struct segment_header *h,
-	      struct wal_scan *scan, struct err *err)
+              struct wal_scan *scan, struct err *err)
 {
 	uint64_t at = scan->end + WAL_ALIGN;
 	unsigned char salt[8];
@@ -257,8 +257,8 @@ search_behind(struct window *w, const struct segment_header *h,
 		const unsigned char *b, *hit;
 		struct wal_record r;
 		const char *reason;
-		size_t len = w->size - at > WINDOW ? WINDOW
-						   : (size_t)(w->size - at);
+		size_t len =
+			w->size - at > WINDOW ? WINDOW : (size_t)(w->size - at);
 		uint64_t next;
 		int rc = window_get(w, at, len, &b, err);
 
@@ -313,9 +313,9 @@ record_is_sound(const struct wal_record *r)
 /* As wal_scan_segment, but nothing at or behind `limit` counts. */
 static int
 scan_segment(struct fs_dir *dir, uint64_t segment, uint64_t limit,
-	     int (*each)(void *arg, const struct wal_record *r,
-			 struct err *err),
-	     void *arg, struct wal_scan *scan, struct err *err)
+             int (*each)(void *arg, const struct wal_record *r,
+                         struct err *err),
+             void *arg, struct wal_scan *scan, struct err *err)
 {
 	struct window w;
 	struct segment_header h;
@@ -336,8 +336,8 @@ scan_segment(struct fs_dir *dir, uint64_t segment, uint64_t limit,
 	if (!h.valid) {
 		scan->tail = h.blank ? WAL_TAIL_CLEAN : WAL_TAIL_INVALID;
 		snprintf(scan->reason, sizeof(scan->reason),
-			 "the segment's header is %s",
-			 h.blank ? "not written" : "damaged");
+		         "the segment's header is %s",
+		         h.blank ? "not written" : "damaged");
 		goto done;
 	}
 	scan->end = WAL_HEADER_BYTES;
@@ -348,9 +348,9 @@ scan_segment(struct fs_dir *dir, uint64_t segment, uint64_t limit,
 		if (!record_is_sound(&r)) {
 			/* Under a valid CRC: written so, not damaged since. */
 			rc = err_set(err, LSMKV_ECORRUPT,
-				     "%s/%s: record at %" PRIu64
-				     ": its entries do not decode",
-				     dir->path, w.file.name, r.offset);
+			             "%s/%s: record at %" PRIu64
+			             ": its entries do not decode",
+			             dir->path, w.file.name, r.offset);
 			goto done;
 		}
 		if (r.synced)
@@ -364,7 +364,7 @@ scan_segment(struct fs_dir *dir, uint64_t segment, uint64_t limit,
 				goto done;
 		}
 		scan->end = wal_align(scan->end + WAL_RECORD_HEADER_BYTES +
-				      r.payload.len);
+		                      r.payload.len);
 	}
 	if (rc < 0 && !PLANTED("wal_replay.read_error_ends_log"))
 		goto done;
@@ -374,7 +374,7 @@ scan_segment(struct fs_dir *dir, uint64_t segment, uint64_t limit,
 	if (*reason)
 		scan->tail = WAL_TAIL_INVALID;
 	snprintf(scan->reason, sizeof(scan->reason), "%s",
-		 *reason ? reason : "nothing is written there");
+	         *reason ? reason : "nothing is written there");
 	rc = search_behind(&w, &h, scan, err);
 done:
 	window_close(&w);
@@ -383,9 +383,9 @@ done:
 
 int
 wal_scan_segment(struct fs_dir *dir, uint64_t segment,
-		 int (*each)(void *arg, const struct wal_record *r,
-			     struct err *err),
-		 void *arg, struct wal_scan *scan, struct err *err)
+                 int (*each)(void *arg, const struct wal_record *r,
+                             struct err *err),
+                 void *arg, struct wal_scan *scan, struct err *err)
 {
 	return scan_segment(dir, segment, UINT64_MAX, each, arg, scan, err);
 }
@@ -395,7 +395,7 @@ wal_scan_segment(struct fs_dir *dir, uint64_t segment,
 struct segments {
 	uint64_t *numbers; /* owned, ascending */
 	size_t count;
-	uint64_t oldest;   /* those below are not needed */
+	uint64_t oldest; /* those below are not needed */
 	bool nomem;
 };
 
@@ -442,11 +442,11 @@ replay_record(void *arg, const struct wal_record *r, struct err *err)
 	if (result->last_version &&
 	    r->first_version != result->last_version + 1)
 		return err_set(err, LSMKV_ECORRUPT,
-			       "%s/%s: record at %" PRIu64
-			       ": begins with version %" PRIu64
-			       ", but %" PRIu64 " should follow",
-			       p->dir, name_wal(r->segment, name), r->offset,
-			       r->first_version, result->last_version + 1);
+		               "%s/%s: record at %" PRIu64
+		               ": begins with version %" PRIu64 ", but %" PRIu64
+		               " should follow",
+		               p->dir, name_wal(r->segment, name), r->offset,
+		               r->first_version, result->last_version + 1);
 	result->last_version = r->first_version + r->count - 1;
 	result->records++;
 	result->entries += r->count;
@@ -459,9 +459,9 @@ replay_record(void *arg, const struct wal_record *r, struct err *err)
  */
 static int
 judge_tail(struct fs_dir *dir, const struct segments *s,
-	   const struct segment_header *headers, size_t i,
-	   const struct wal_scan *scan, struct wal_replay_result *result,
-	   struct err *err)
+           const struct segment_header *headers, size_t i,
+           const struct wal_scan *scan, struct wal_replay_result *result,
+           struct err *err)
 {
 	char name[NAME_MAX_LEN], proof[NAME_MAX_LEN];
 	uint64_t number = s->numbers[i];
@@ -471,12 +471,12 @@ judge_tail(struct fs_dir *dir, const struct segments *s,
 	name_wal(number, name);
 	if (scan->later_synced)
 		return err_set(err, LSMKV_ECORRUPT,
-			       "%s/%s: damaged at %" PRIu64
-			       " (%s): the record at %" PRIu64
-			       " was written after it was on disk; run "
-			       "lsmkv verify",
-			       dir->path, name, scan->end, scan->reason,
-			       scan->later_offset);
+		               "%s/%s: damaged at %" PRIu64
+		               " (%s): the record at %" PRIu64
+		               " was written after it was on disk; run "
+		               "lsmkv verify",
+		               dir->path, name, scan->end, scan->reason,
+		               scan->later_offset);
 	for (size_t j = i + 1; j < s->count; j++) {
 		const struct wal_header *h = &headers[j].public;
 
@@ -486,28 +486,27 @@ judge_tail(struct fs_dir *dir, const struct segments *s,
 		if (headers[j].unused && scan->end >= h->prev_end)
 			continue;
 		rc = scan_segment(dir, s->numbers[j], UINT64_MAX, NULL, NULL,
-				  &later, err);
+		                  &later, err);
 		if (rc)
 			return rc;
 		if (!h->relaxed || later.prior_synced)
 			return err_set(err, LSMKV_ECORRUPT,
-				       "%s/%s: damaged at %" PRIu64
-				       " (%s): %s was written after it was on "
-				       "disk; run lsmkv verify",
-				       dir->path, name, scan->end,
-				       scan->reason,
-				       name_wal(s->numbers[j], proof));
+			               "%s/%s: damaged at %" PRIu64
+			               " (%s): %s was written after it was on "
+			               "disk; run lsmkv verify",
+			               dir->path, name, scan->end, scan->reason,
+			               name_wal(s->numbers[j], proof));
 	}
 	result->dropped_segment = number;
 	result->dropped_offset = scan->end;
 	snprintf(result->dropped_reason, sizeof(result->dropped_reason), "%s",
-		 scan->reason);
+	         scan->reason);
 	return 0;
 }
 
 static int
 read_headers(struct fs_dir *dir, const struct segments *s,
-	     struct segment_header *headers, struct err *err)
+             struct segment_header *headers, struct err *err)
 {
 	char name[NAME_MAX_LEN];
 	struct window w;
@@ -520,17 +519,16 @@ read_headers(struct fs_dir *dir, const struct segments *s,
 		window_close(&w);
 		if (!rc && !headers[i].valid && !headers[i].blank)
 			rc = err_set(err, LSMKV_ECORRUPT,
-				     "%s/%s: damaged at 0: the segment's "
-				     "header is not valid; run lsmkv verify",
-				     dir->path,
-				     name_wal(s->numbers[i], name));
+			             "%s/%s: damaged at 0: the segment's "
+			             "header is not valid; run lsmkv verify",
+			             dir->path, name_wal(s->numbers[i], name));
 	}
 	return rc;
 }
 
 static bool
 is_followed(const struct segments *s, const struct segment_header *headers,
-	    size_t i)
+            size_t i)
 {
 	for (size_t j = i + 1; j < s->count; j++)
 		if (headers[j].valid &&
@@ -550,7 +548,7 @@ is_followed(const struct segments *s, const struct segment_header *headers,
  */
 static int
 find_unused(struct fs_dir *dir, const struct segments *s,
-	    struct segment_header *headers, struct err *err)
+            struct segment_header *headers, struct err *err)
 {
 	char name[NAME_MAX_LEN];
 	struct wal_scan scan;
@@ -561,17 +559,17 @@ find_unused(struct fs_dir *dir, const struct segments *s,
 			continue;
 		/* No further than to the first record. */
 		rc = scan_segment(dir, s->numbers[i], WAL_HEADER_BYTES + 1,
-				  NULL, NULL, &scan, err);
+		                  NULL, NULL, &scan, err);
 		if (rc)
 			break;
 		headers[i].unused = !scan.records && !scan.later_synced &&
-				    scan.tail == WAL_TAIL_CLEAN;
+		                    scan.tail == WAL_TAIL_CLEAN;
 		if (!headers[i].public.prev_segment && scan.records)
 			rc = err_set(err, LSMKV_ECORRUPT,
-				     "%s/%s: begins a log of its own and has "
-				     "records, but the MANIFEST does not know "
-				     "it; run lsmkv verify",
-				     dir->path, name_wal(s->numbers[i], name));
+			             "%s/%s: begins a log of its own and has "
+			             "records, but the MANIFEST does not know "
+			             "it; run lsmkv verify",
+			             dir->path, name_wal(s->numbers[i], name));
 	}
 	return rc;
 }
@@ -583,8 +581,8 @@ find_unused(struct fs_dir *dir, const struct segments *s,
  */
 static int
 next_segment(struct fs_dir *dir, const struct segments *s,
-	     const struct segment_header *headers, size_t i, size_t *next,
-	     uint64_t *least, struct err *err)
+             const struct segment_header *headers, size_t i, size_t *next,
+             uint64_t *least, struct err *err)
 {
 	char name[NAME_MAX_LEN];
 
@@ -597,10 +595,10 @@ next_segment(struct fs_dir *dir, const struct segments *s,
 			continue;
 		if (h->prev_segment != s->numbers[i])
 			return err_set(err, LSMKV_ECORRUPT,
-				       "%s/%s is missing: a later segment "
-				       "follows it",
-				       dir->path,
-				       name_wal(h->prev_segment, name));
+			               "%s/%s is missing: a later segment "
+			               "follows it",
+			               dir->path,
+			               name_wal(h->prev_segment, name));
 		*least = h->prev_end;
 		if (!headers[n].unused) {
 			*next = n;
@@ -612,8 +610,8 @@ next_segment(struct fs_dir *dir, const struct segments *s,
 
 int
 wal_replay(struct fs_dir *dir, uint64_t oldest,
-	   int (*each)(void *arg, const struct wal_record *r, struct err *err),
-	   void *arg, struct wal_replay_result *result, struct err *err)
+           int (*each)(void *arg, const struct wal_record *r, struct err *err),
+           void *arg, struct wal_replay_result *result, struct err *err)
 {
 	struct segments s = { NULL, 0, oldest, false };
 	struct replay replay = { each, arg, result, dir->path };
@@ -632,8 +630,8 @@ wal_replay(struct fs_dir *dir, uint64_t oldest,
 		qsort(s.numbers, s.count, sizeof(*s.numbers), by_number);
 	if (!s.count || s.numbers[0] != oldest) {
 		rc = err_set(err, LSMKV_ECORRUPT,
-			     "%s/%s is missing: the MANIFEST needs it",
-			     dir->path, name_wal(oldest, name));
+		             "%s/%s is missing: the MANIFEST needs it",
+		             dir->path, name_wal(oldest, name));
 		goto done;
 	}
 	result->last_segment = s.numbers[s.count - 1];
@@ -649,9 +647,9 @@ wal_replay(struct fs_dir *dir, uint64_t oldest,
 		goto done;
 	if (!headers[0].valid) {
 		rc = err_set(err, LSMKV_ECORRUPT,
-			     "%s/%s: damaged at 0: the segment's header is "
-			     "missing; run lsmkv verify",
-			     dir->path, name_wal(oldest, name));
+		             "%s/%s: damaged at 0: the segment's header is "
+		             "missing; run lsmkv verify",
+		             dir->path, name_wal(oldest, name));
 		goto done;
 	}
 
@@ -666,12 +664,12 @@ wal_replay(struct fs_dir *dir, uint64_t oldest,
 		result->segments++;
 		result->relaxed |= headers[i].public.relaxed;
 		rc = scan_segment(dir, s.numbers[i], limit, replay_record,
-				  &replay, &scan, err);
+		                  &replay, &scan, err);
 		if (rc)
 			goto done;
 		if (scan.end >= least &&
-		    (scan.end >= limit || (scan.tail == WAL_TAIL_CLEAN &&
-					   !scan.later_synced)))
+		    (scan.end >= limit ||
+		     (scan.tail == WAL_TAIL_CLEAN && !scan.later_synced)))
 			continue;
 		rc = judge_tail(dir, &s, headers, i, &scan, result, err);
 		goto done; /* what follows a torn tail is dropped with it */

@@ -54,8 +54,8 @@ struct settings {
 	unsigned turns;
 	const char *dir;
 	const char *json;
-	const char *suites;   /* comma-separated; NULL: all */
-	const char *only;     /* engines, comma-separated; NULL: all */
+	const char *suites; /* comma-separated; NULL: all */
+	const char *only;   /* engines, comma-separated; NULL: all */
 };
 
 static struct settings set = {
@@ -164,15 +164,14 @@ zipf(uint64_t n, double u)
 	const double theta = 0.99, alpha = 1 / (1 - theta);
 	double uz = u * zeta_n;
 	double eta = (1 - __builtin_pow(2.0 / (double)n, 1 - theta)) /
-		     (1 - (1 + __builtin_pow(0.5, theta)) / zeta_n);
+	             (1 - (1 + __builtin_pow(0.5, theta)) / zeta_n);
 	uint64_t i;
 
 	if (uz < 1)
 		return 0;
 	if (uz < 1 + __builtin_pow(0.5, theta))
 		return 1;
-	i = (uint64_t)((double)n *
-		       __builtin_pow(eta * u - eta + 1, alpha));
+	i = (uint64_t)((double)n * __builtin_pow(eta * u - eta + 1, alpha));
 	return i < n ? i : n - 1;
 }
 
@@ -187,8 +186,8 @@ pick(const struct work *w, uint64_t i)
 	case READ:
 		return r % set.entries;
 	case READ_ZIPF:
-		return mix(zipf(set.entries, (double)(r >> 11) /
-						     9007199254740992.0)) %
+		return mix(zipf(set.entries,
+		                (double)(r >> 11) / 9007199254740992.0)) %
 		       set.entries;
 	case READ_MISSING:
 		return set.entries * 4 + r % set.entries;
@@ -207,19 +206,19 @@ work_main(void *arg)
 	for (uint64_t i = 0; i < w->count; i++) {
 		uint64_t entry = pick(w, i);
 
-		if (w->stop && atomic_load_explicit(w->stop,
-						    memory_order_relaxed))
+		if (w->stop &&
+		    atomic_load_explicit(w->stop, memory_order_relaxed))
 			break;
 		make_key(entry, key);
 		if (w->kind == FILL) {
 			make_value(entry, value, set.value_len);
 			w->engine->put(w->db, key, KEY_LEN, value,
-				       set.value_len);
+			               set.value_len);
 		} else if (w->engine->get(w->db, key, KEY_LEN, &len)) {
 			w->found++;
 			if (len != set.value_len)
 				bench_die(w->engine->name, "get",
-					  "a value of the wrong length");
+				          "a value of the wrong length");
 		}
 		now = now_ns();
 		histogram_add(&w->latency, now - then);
@@ -386,7 +385,7 @@ suite_sync(const struct bench_engine *e, const char *dir)
 		char name[64];
 
 		snprintf(name, sizeof(name), "synced fill, %u thread%s",
-			 threads[i], threads[i] == 1 ? "" : "s");
+		         threads[i], threads[i] == 1 ? "" : "s");
 		run(e, db, name, FILL, threads[i],
 		    threads[i] == 1 ? set.sync_writes / 8 : set.sync_writes);
 	}
@@ -408,9 +407,12 @@ suite_mixed(const struct bench_engine *e, const char *dir)
 	run(e, db, "mixed: warm up", READ, 1, set.reads);
 	run(e, db, "mixed: read alone", READ, 1, set.reads);
 	atomic_store(&stop, 0);
-	w[0] = (struct work){ .engine = e, .db = db, .kind = FILL,
-			      .from = set.entries, .count = UINT64_MAX,
-			      .stop = &stop };
+	w[0] = (struct work){ .engine = e,
+		              .db = db,
+		              .kind = FILL,
+		              .from = set.entries,
+		              .count = UINT64_MAX,
+		              .stop = &stop };
 	start = now_ns();
 	pthread_create(&writer, NULL, work_main, &w[0]);
 	run(e, db, "mixed: read beside a fill", READ, 1, set.reads / 2);
@@ -580,14 +582,13 @@ median(const struct row *r, unsigned e)
 		return -1;
 	memcpy(sorted, r->value[e], n * sizeof(double));
 	qsort(sorted, n, sizeof(double), by_value);
-	return n % 2 ? sorted[n / 2]
-		     : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+	return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
 }
 
 /* What is asked for: lsmkv's ratio to the best of the engines named. */
 static const struct goal {
 	const char *row;
-	double ratio;        /* lsmkv / other; at least, or at most if `less` */
+	double ratio; /* lsmkv / other; at least, or at most if `less` */
 	bool less;
 	const char *against; /* comma-separated; the best of them counts */
 } goals[] = {
@@ -612,8 +613,8 @@ print_goal(const struct row *r)
 		for (unsigned e = 1; e < ENGINES; e++) {
 			double m = median(r, e);
 
-			if (m < 0 || !listed(goals[g].against,
-					     engines[e]->name))
+			if (m < 0 ||
+			    !listed(goals[g].against, engines[e]->name))
 				continue;
 			if (best < 0 || (goals[g].less ? m < best : m > best))
 				best = m;
@@ -624,9 +625,9 @@ print_goal(const struct row *r)
 		       goals[g].less ? "<=" : ">=", goals[g].ratio,
 		       goals[g].against, own / best,
 		       (goals[g].less ? own / best <= goals[g].ratio
-				      : own / best >= goals[g].ratio)
-			       ? "met"
-			       : "NOT met");
+		                      : own / best >= goals[g].ratio)
+		               ? "met"
+		               : "NOT met");
 	}
 }
 
@@ -673,17 +674,17 @@ write_json(void)
 	if (!f)
 		bench_die("bench", set.json, strerror(errno));
 	fprintf(f, "{\"entries\":%" PRIu64 ",\"value_bytes\":%zu,\"rows\":{",
-		set.entries, set.value_len);
+	        set.entries, set.value_len);
 	for (unsigned i = 0; i < row_count; i++) {
 		fprintf(f, "%s\n\"%s\":{", i ? "," : "", rows[i].name);
 		for (unsigned e = 0, first = 1; e < ENGINES; e++) {
 			if (!rows[i].count[e])
 				continue;
 			fprintf(f, "%s\"%s\":[", first ? "" : ",",
-				engines[e]->name);
+			        engines[e]->name);
 			for (unsigned t = 0; t < rows[i].count[e]; t++)
 				fprintf(f, "%s%.6g", t ? "," : "",
-					rows[i].value[e][t]);
+				        rows[i].value[e][t]);
 			fprintf(f, "]");
 			first = 0;
 		}
@@ -725,10 +726,18 @@ main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'n': set.entries = strtoull(optarg, NULL, 10); break;
-		case 'r': set.reads = strtoull(optarg, NULL, 10); break;
-		case 'w': set.sync_writes = strtoull(optarg, NULL, 10); break;
-		case 'v': set.value_len = strtoull(optarg, NULL, 10); break;
+		case 'n':
+			set.entries = strtoull(optarg, NULL, 10);
+			break;
+		case 'r':
+			set.reads = strtoull(optarg, NULL, 10);
+			break;
+		case 'w':
+			set.sync_writes = strtoull(optarg, NULL, 10);
+			break;
+		case 'v':
+			set.value_len = strtoull(optarg, NULL, 10);
+			break;
 		case 'm':
 			set.memtable_bytes = strtoull(optarg, NULL, 10) << 20;
 			break;
@@ -738,12 +747,24 @@ main(int argc, char **argv)
 		case 't':
 			set.turns = (unsigned)strtoull(optarg, NULL, 10);
 			break;
-		case 's': set.suites = optarg; break;
-		case 'e': set.only = optarg; break;
-		case 'd': set.dir = optarg; break;
-		case 'j': set.json = optarg; break;
-		case 'h': usage(); return 0;
-		default: usage(); return 2;
+		case 's':
+			set.suites = optarg;
+			break;
+		case 'e':
+			set.only = optarg;
+			break;
+		case 'd':
+			set.dir = optarg;
+			break;
+		case 'j':
+			set.json = optarg;
+			break;
+		case 'h':
+			usage();
+			return 0;
+		default:
+			usage();
+			return 2;
 		}
 	}
 	if (!set.turns || set.turns > 64 || !set.entries || !set.value_len) {

@@ -28,7 +28,7 @@ level_open(const struct bench_config *config)
 	d->filter = leveldb_filterpolicy_create_bloom(10);
 	leveldb_options_set_create_if_missing(d->options, 1);
 	leveldb_options_set_write_buffer_size(d->options,
-					      config->memtable_bytes);
+	                                      config->memtable_bytes);
 	leveldb_options_set_cache(d->options, d->cache);
 	leveldb_options_set_filter_policy(d->options, d->filter);
 	leveldb_options_set_compression(d->options, leveldb_snappy_compression);
@@ -46,7 +46,7 @@ level_open(const struct bench_config *config)
 
 static void
 level_put(void *db, const char *key, size_t key_len, const char *value,
-	  size_t value_len)
+          size_t value_len)
 {
 	struct db *d = db;
 	char *error = NULL;

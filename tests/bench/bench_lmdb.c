@@ -33,7 +33,7 @@ lmdb_open(const struct bench_config *config)
 	check(mdb_env_set_mapsize(d->env, map), "set_mapsize");
 	check(mdb_env_set_maxreaders(d->env, 512), "set_maxreaders");
 	check(mdb_env_open(d->env, config->dir,
-			   config->sync ? 0 : MDB_NOSYNC | MDB_WRITEMAP, 0644),
+	                   config->sync ? 0 : MDB_NOSYNC | MDB_WRITEMAP, 0644),
 	      "open");
 	check(mdb_txn_begin(d->env, NULL, 0, &txn), "begin");
 	check(mdb_dbi_open(txn, NULL, 0, &d->dbi), "dbi_open");
@@ -43,7 +43,7 @@ lmdb_open(const struct bench_config *config)
 
 static void
 lmdb_put(void *db, const char *key, size_t key_len, const char *value,
-	 size_t value_len)
+         size_t value_len)
 {
 	struct db *d = db;
 	MDB_val k = { key_len, (void *)(uintptr_t)key };
@@ -88,7 +88,7 @@ lmdb_scan(void *db, bool backward, uint64_t limit, struct bench_scan *sum)
 	check(mdb_cursor_open(txn, d->dbi, &cursor), "cursor");
 	while (sum->entries < limit) {
 		rc = mdb_cursor_get(cursor, &k, &v,
-				    backward ? MDB_PREV : MDB_NEXT);
+		                    backward ? MDB_PREV : MDB_NEXT);
 		if (rc == MDB_NOTFOUND)
 			break;
 		check(rc, "scan");

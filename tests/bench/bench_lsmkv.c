@@ -28,11 +28,11 @@ lsmkv_open(const struct bench_config *config)
 
 static void
 lsmkv_put(void *db, const char *key, size_t key_len, const char *value,
-	  size_t value_len)
+          size_t value_len)
 {
 	struct op op = { .key = slice_make(key, key_len),
-			 .value = slice_make(value, value_len),
-			 .kind = ENTRY_BYTES };
+		         .value = slice_make(value, value_len),
+		         .kind = ENTRY_BYTES };
 	struct err err = ERR_INIT;
 	int rc;
 
@@ -49,7 +49,7 @@ lsmkv_get(void *db, const char *key, size_t key_len, size_t *len)
 	struct entry_info info;
 	struct err err = ERR_INIT;
 	int rc = store_get(db, slice_make(key, key_len), 0, &value_of_thread,
-			   &info, &err);
+	                   &info, &err);
 
 	if (rc < 0)
 		bench_die("lsmkv", "get", err.message);
@@ -93,8 +93,7 @@ lsmkv_written(void *db)
 	struct store_stat stat;
 
 	store_get_stat(db, &stat);
-	return stat.wal_bytes + stat.flush_bytes +
-	       stat.compactor.bytes_written;
+	return stat.wal_bytes + stat.flush_bytes + stat.compactor.bytes_written;
 }
 
 static void

@@ -32,7 +32,7 @@ rocks_open(const struct bench_config *config)
 	rocksdb_options_set_block_based_table_factory(d->options, d->table);
 	rocksdb_options_set_create_if_missing(d->options, 1);
 	rocksdb_options_set_write_buffer_size(d->options,
-					      config->memtable_bytes);
+	                                      config->memtable_bytes);
 	rocksdb_options_set_compression(d->options, rocksdb_zlib_compression);
 	rocksdb_options_increase_parallelism(d->options, 2);
 	rocksdb_options_enable_statistics(d->options);
@@ -47,7 +47,7 @@ rocks_open(const struct bench_config *config)
 
 static void
 rocks_put(void *db, const char *key, size_t key_len, const char *value,
-	  size_t value_len)
+          size_t value_len)
 {
 	struct db *d = db;
 	char *error = NULL;
@@ -62,8 +62,8 @@ rocks_get(void *db, const char *key, size_t key_len, size_t *len)
 {
 	struct db *d = db;
 	char *error = NULL;
-	rocksdb_pinnableslice_t *value = rocksdb_get_pinned(
-		d->db, d->read, key, key_len, &error);
+	rocksdb_pinnableslice_t *value =
+		rocksdb_get_pinned(d->db, d->read, key, key_len, &error);
 
 	if (error)
 		bench_die("rocksdb", "get", error);
@@ -127,8 +127,8 @@ rocks_written(void *db)
 	struct db *d = db;
 	char *text = rocksdb_options_statistics_get_string(d->options);
 	uint64_t bytes = ticker(text, "rocksdb.wal.bytes") +
-			 ticker(text, "rocksdb.flush.write.bytes") +
-			 ticker(text, "rocksdb.compact.write.bytes");
+	                 ticker(text, "rocksdb.flush.write.bytes") +
+	                 ticker(text, "rocksdb.compact.write.bytes");
 
 	free(text);
 	return bytes;

@@ -32,12 +32,12 @@ struct bench_engine {
 	const char *compression;
 	void *(*open)(const struct bench_config *config);
 	void (*put)(void *db, const char *key, size_t key_len,
-		    const char *value, size_t value_len);
+	            const char *value, size_t value_len);
 	/* True if the key is there; its value's length is *len. */
 	bool (*get)(void *db, const char *key, size_t key_len, size_t *len);
 	/* Over everything, at most `limit` entries. */
 	void (*scan)(void *db, bool backward, uint64_t limit,
-		     struct bench_scan *sum);
+	             struct bench_scan *sum);
 	/* One sorted run, and nothing left to do in the background. */
 	void (*compact)(void *db);
 	/* Bytes that the engine itself wrote to files, 0 if it does not say. */

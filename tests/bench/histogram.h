@@ -48,8 +48,9 @@ histogram_quantile(const struct histogram *h, double share)
 		seen += h->count[i];
 		if (seen > want || seen == h->total) {
 			uint64_t top = i < 16 ? i
-					      : ((uint64_t)(16 + i % 16 + 1)
-						 << (i / 16 - 1)) - 1;
+			                      : ((uint64_t)(16 + i % 16 + 1)
+			                         << (i / 16 - 1)) -
+			                                1;
 
 			return top < h->max ? top : h->max;
 		}

@@ -25,8 +25,8 @@
 
 /* Which calls; bits, so that a plan can be about several. */
 enum fault_kind {
-	FAULT_OPEN = 1 << 0,     /* open, openat, flopenat, accept4, memfd_create */
-	FAULT_READ = 1 << 1,     /* read, pread */
+	FAULT_OPEN = 1 << 0, /* open, openat, flopenat, accept4, memfd_create */
+	FAULT_READ = 1 << 1, /* read, pread */
 	FAULT_WRITE = 1 << 2,    /* write, pwrite */
 	FAULT_ALLOCATE = 1 << 3, /* fallocate */
 	FAULT_TRUNCATE = 1 << 4, /* ftruncate */
@@ -57,10 +57,10 @@ enum fault_how {
 };
 
 struct fault_plan {
-	unsigned kinds;     /* bits: which calls are counted and may fail */
-	uint64_t nth;       /* the nth of them since fault_set, from 1 */
-	bool for_good;      /* and all of them after it */
-	int error;          /* errno; FAULT_MALLOC always answers ENOMEM */
+	unsigned kinds; /* bits: which calls are counted and may fail */
+	uint64_t nth;   /* the nth of them since fault_set, from 1 */
+	bool for_good;  /* and all of them after it */
+	int error;      /* errno; FAULT_MALLOC always answers ENOMEM */
 	enum fault_how how;
 	/* Only calls on the file of this name (not a path); NULL: any. Calls
 	   that know only a descriptor look its name up. */
@@ -103,15 +103,15 @@ enum fault_event_kind {
 
 struct fault_event {
 	enum fault_event_kind kind;
-	bool failed;         /* EVENT_SYNC, EVENT_DIR_SYNC: the call failed,
+	bool failed;   /* EVENT_SYNC, EVENT_DIR_SYNC: the call failed,
 				and nothing is known of what it did */
-	uint64_t file;       /* its number in this trace, never used twice; 0
+	uint64_t file; /* its number in this trace, never used twice; 0
 				where there is none. A file keeps it under
 				whatever name. */
 	uint64_t offset, len;
 	unsigned char *data; /* of EVENT_WRITE; owned by the trace */
 	char name[48], to[48];
-	uint64_t mark[2];    /* of EVENT_MARK */
+	uint64_t mark[2]; /* of EVENT_MARK */
 };
 
 struct fault_trace {

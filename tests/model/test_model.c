@@ -68,7 +68,7 @@ static int
 by_key(const void *a, const void *b)
 {
 	return slice_cmp(buf_slice(&((const struct history *)a)->key),
-			 buf_slice(&((const struct history *)b)->key));
+	                 buf_slice(&((const struct history *)b)->key));
 }
 
 /* Keys of any bytes, many with common beginnings, all different. */
@@ -81,9 +81,9 @@ make_keys(struct model *m)
 
 		for (size_t j = 0; j < len; j++)
 			key[j] = draw(m, 3) ? (unsigned char)('a' + draw(m, 2))
-					    : (unsigned char)draw(m, 256);
+			                    : (unsigned char)draw(m, 256);
 		len += (size_t)snprintf((char *)key + len, 16, "%03x",
-					(unsigned)i);
+		                        (unsigned)i);
 		buf_set(&m->keys[i].key, slice_make(key, len), NULL);
 	}
 	qsort(m->keys, KEYS, sizeof(m->keys[0]), by_key);
@@ -130,8 +130,8 @@ model_put(struct model *m, struct history *h, const struct op *op)
 
 static void
 check_state(const struct history *h, const struct state *want, int rc,
-	    const struct buf *value, const struct entry_info *info,
-	    const char *what)
+            const struct buf *value, const struct entry_info *info,
+            const char *what)
 {
 	char key[128];
 
@@ -139,7 +139,7 @@ check_state(const struct history *h, const struct state *want, int rc,
 	if (!want) {
 		if (rc != LSMKV_NOTFOUND)
 			fail_msg("%s %s: %d, but the key is not there", what,
-				 key, rc);
+			         key, rc);
 		return;
 	}
 	if (rc)
@@ -148,8 +148,8 @@ check_state(const struct history *h, const struct state *want, int rc,
 	    info->expires != want->expires ||
 	    !slice_equal(buf_slice(value), buf_slice(&want->value)))
 		fail_msg("%s %s: version %" PRIu64 ", not %" PRIu64
-			 " (or its value)",
-			 what, key, info->version, want->version);
+		         " (or its value)",
+		         what, key, info->version, want->version);
 }
 
 static void
@@ -160,7 +160,7 @@ check_get(struct model *m, struct history *h, uint64_t snapshot)
 	struct buf value = BUF_INIT;
 	struct entry_info info = { 0 };
 	int rc = store_get(m->store, buf_slice(&h->key), snapshot, &value,
-			   &info, NULL);
+	                   &info, NULL);
 
 	want = model_get(h, snapshot ? snapshot : VERSION_MAX, now);
 	check_state(h, want, rc, &value, &info, "get");
@@ -169,7 +169,7 @@ check_get(struct model *m, struct history *h, uint64_t snapshot)
 
 static void
 check_scan(struct model *m, size_t from, size_t to, bool reverse,
-	   uint64_t snapshot, size_t limit)
+           uint64_t snapshot, size_t limit)
 {
 	struct scan_range range = { { NULL, 0 }, { NULL, 0 }, reverse };
 	uint64_t sees = snapshot ? snapshot : VERSION_MAX;
@@ -183,10 +183,9 @@ check_scan(struct model *m, size_t from, size_t to, bool reverse,
 	if (to < KEYS)
 		range.end = buf_slice(&m->keys[to].key);
 	assert_int_equal(store_scan(m->store, &range, snapshot, &scan, NULL),
-			 0);
+	                 0);
 	for (size_t i = from; i < to && limit; i++) {
-		struct history *h = &m->keys[reverse ? to - 1 - (i - from)
-						     : i];
+		struct history *h = &m->keys[reverse ? to - 1 - (i - from) : i];
 		const struct state *want = model_get(h, sees, now);
 		struct entry_info info;
 		struct buf value;
@@ -199,7 +198,7 @@ check_scan(struct model *m, size_t from, size_t to, bool reverse,
 		assert_true(slice_equal(e.key, buf_slice(&h->key)));
 		info = (struct entry_info){ e.version, e.expires, e.kind };
 		value = (struct buf){ (unsigned char *)(uintptr_t)e.value.data,
-				      e.value.len, 0 };
+			              e.value.len, 0 };
 		check_state(h, want, 0, &value, &info, "scan");
 		limit--;
 	}
@@ -234,8 +233,7 @@ some_key(struct model *m)
 }
 
 static void
-make_op(struct model *m, struct history *h, struct op *op,
-	unsigned char *value)
+make_op(struct model *m, struct history *h, struct op *op, unsigned char *value)
 {
 	memset(op, 0, sizeof(*op));
 	op->key = buf_slice(&h->key);
@@ -354,7 +352,7 @@ step_conditions(struct model *m)
 					is = NULL;
 			if (is)
 				check_state(h[i], is, 0, &ops[i].old,
-					    &ops[i].old_info, "old value");
+				            &ops[i].old_info, "old value");
 		}
 		buf_release(&ops[i].old);
 		if (!rc)
@@ -366,11 +364,10 @@ static void
 step_scan(struct model *m)
 {
 	size_t a = draw(m, KEYS + 1), b = draw(m, KEYS + 1);
-	uint64_t snapshot = draw(m, 3) ? 0
-				       : m->snapshots[draw(m, SNAPSHOTS)];
+	uint64_t snapshot = draw(m, 3) ? 0 : m->snapshots[draw(m, SNAPSHOTS)];
 
 	check_scan(m, a < b ? a : b, a < b ? b : a, draw(m, 2), snapshot,
-		   draw(m, 2) ? SIZE_MAX : draw(m, 20));
+	           draw(m, 2) ? SIZE_MAX : draw(m, 20));
 }
 
 static void
@@ -418,7 +415,7 @@ step(struct model *m)
 		step_conditions(m);
 	} else if (n < 900) {
 		check_get(m, some_key(m),
-			  draw(m, 3) ? 0 : m->snapshots[draw(m, SNAPSHOTS)]);
+		          draw(m, 3) ? 0 : m->snapshots[draw(m, SNAPSHOTS)]);
 	} else if (n < 960) {
 		step_scan(m);
 	} else if (n < 990) {
@@ -502,8 +499,8 @@ from_env(const char *name, uint64_t otherwise)
 static void
 store_is_the_model(void **state)
 {
-	uint64_t seed = from_env("LSMKV_MODEL_SEED",
-				 clock_wall_ms() * 2654435761u | 1);
+	uint64_t seed =
+		from_env("LSMKV_MODEL_SEED", clock_wall_ms() * 2654435761u | 1);
 	uint64_t steps = from_env("LSMKV_MODEL_STEPS", 40000);
 	const char *helper = getenv("LSMKV_HELPER");
 

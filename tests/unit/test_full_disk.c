@@ -69,8 +69,7 @@ put(unsigned i, unsigned round)
 	snprintf(key, sizeof(key), "key%06u", i);
 	op.key = slice_str(key);
 	op.value = slice_make(value, VALUE);
-	while ((rc = store_write(store, &op, 1, NULL, &err)) ==
-	       LSMKV_ESTALLED)
+	while ((rc = store_write(store, &op, 1, NULL, &err)) == LSMKV_ESTALLED)
 		clock_sleep_us(1000);
 	return rc;
 }
@@ -85,16 +84,14 @@ expect(unsigned i, unsigned round)
 
 	fill_value(i, round, value);
 	snprintf(key, sizeof(key), "key%06u", i);
-	assert_int_equal(store_get(store, slice_str(key), 0, &got, &info,
-				   NULL),
-			 0);
+	assert_int_equal(store_get(store, slice_str(key), 0, &got, &info, NULL),
+	                 0);
 	assert_int_equal(got.len, VALUE);
 	assert_memory_equal(got.data, value, VALUE);
 	buf_release(&got);
 }
 
-static int
-delete(unsigned i)
+static int delete (unsigned i)
 {
 	struct err err = ERR_INIT;
 	struct op op = { .kind = ENTRY_TOMBSTONE };
@@ -144,7 +141,7 @@ full_and_room_again(void **state)
 			if (!rc)
 				n++;
 			else if (rc != LSMKV_ENOSPC || n >= 3000 ||
-				 clock_mono_ns() > until)
+			         clock_mono_ns() > until)
 				break;
 			else
 				clock_sleep_us(20000);
@@ -160,9 +157,9 @@ full_and_room_again(void **state)
 				expect(i, round);
 		}
 		for (unsigned i = 0; i < n; i++)
-			if (delete(i))
+			if (delete (i))
 				fail_msg("round %u: deletion %u of %u", round,
-					 i, n);
+				         i, n);
 		until = clock_mono_ns() + UINT64_C(60000000000);
 		while ((rc = put(KEYS, round)) == LSMKV_ENOSPC &&
 		       clock_mono_ns() < until)

@@ -344,10 +344,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_round_trip), TEST(test_empty),
-		TEST(test_flips),      TEST(test_truncations),
-		TEST(test_version),    TEST(test_nonsense),
-		TEST(test_leftover),   TEST(test_failed_save),
+		TEST(test_round_trip),
+		TEST(test_empty),
+		TEST(test_flips),
+		TEST(test_truncations),
+		TEST(test_version),
+		TEST(test_nonsense),
+		TEST(test_leftover),
+		TEST(test_failed_save),
 		TEST(test_rename_of_unknown_outcome),
 	};
 

@@ -15,17 +15,16 @@ static struct entry
 make(const char *key, uint64_t version, const char *value)
 {
 	struct entry e = { .key = slice_str(key),
-			   .value = slice_str(value),
-			   .version = version,
-			   .kind = ENTRY_TEXT };
+		           .value = slice_str(value),
+		           .version = version,
+		           .kind = ENTRY_TEXT };
 	return e;
 }
 
 static void
 add(struct memtable *m, const struct entry *e)
 {
-	assert_int_equal(memtable_reserve(m, memtable_entry_bytes(e), NULL),
-			 0);
+	assert_int_equal(memtable_reserve(m, memtable_entry_bytes(e), NULL), 0);
 	memtable_add(m, e);
 }
 
@@ -45,7 +44,7 @@ get_by_version(void **state)
 		add(m, &e);
 	}
 	assert_int_equal(memtable_get(m, slice_str("k"), 9, &e),
-			 LSMKV_NOTFOUND);
+	                 LSMKV_NOTFOUND);
 	assert_int_equal(memtable_get(m, slice_str("k"), 10, &e), 0);
 	assert_int_equal(e.version, 10);
 	assert_int_equal(memtable_get(m, slice_str("k"), 29, &e), 0);
@@ -54,9 +53,9 @@ get_by_version(void **state)
 	assert_int_equal(memtable_get(m, slice_str("k"), VERSION_MAX, &e), 0);
 	assert_int_equal(e.version, 30);
 	assert_int_equal(memtable_get(m, slice_str("j"), VERSION_MAX, &e),
-			 LSMKV_NOTFOUND);
+	                 LSMKV_NOTFOUND);
 	assert_int_equal(memtable_get(m, slice_str("l"), VERSION_MAX, &e),
-			 LSMKV_NOTFOUND);
+	                 LSMKV_NOTFOUND);
 	memtable_unref(m);
 }
 
@@ -64,13 +63,22 @@ get_by_version(void **state)
 static void
 order_of_close_keys(void **state)
 {
-	static const struct { const char *bytes; size_t len; } keys[] = {
-		{ "\0", 1 },	       { "\0\0", 2 },
-		{ "a", 1 },	       { "a\0", 2 },
-		{ "a\0\0\0\0\0\0\0", 8 }, { "a\0\0\0\0\0\0\0\0", 9 },
-		{ "abcdefgh", 8 },     { "abcdefgh\0", 9 },
-		{ "abcdefgha", 9 },    { "abcdefghb", 9 },
-		{ "abcdefgi", 8 },     { "\xff\xff\xff\xff\xff\xff\xff\xff", 8 },
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} keys[] = {
+		{ "\0", 1 },
+		{ "\0\0", 2 },
+		{ "a", 1 },
+		{ "a\0", 2 },
+		{ "a\0\0\0\0\0\0\0", 8 },
+		{ "a\0\0\0\0\0\0\0\0", 9 },
+		{ "abcdefgh", 8 },
+		{ "abcdefgh\0", 9 },
+		{ "abcdefgha", 9 },
+		{ "abcdefghb", 9 },
+		{ "abcdefgi", 8 },
+		{ "\xff\xff\xff\xff\xff\xff\xff\xff", 8 },
 		{ "\xff\xff\xff\xff\xff\xff\xff\xff\x01", 9 },
 	};
 	const size_t n = sizeof(keys) / sizeof(*keys);
@@ -83,8 +91,8 @@ order_of_close_keys(void **state)
 		/* added out of order */
 		size_t k = (i * 5 + 3) % n;
 		struct entry e = { .key = slice_make(keys[k].bytes,
-						     keys[k].len),
-				   .version = k + 1 };
+			                             keys[k].len),
+			           .version = k + 1 };
 		add(m, &e);
 	}
 	assert_int_equal(memtable_iter_new(&it, m, NULL), 0);
@@ -104,11 +112,10 @@ order_of_close_keys(void **state)
 	for (i = 0; i < n; i++) {
 		struct entry e;
 
-		assert_int_equal(memtable_get(m,
-					      slice_make(keys[i].bytes,
-							 keys[i].len),
-					      VERSION_MAX, &e),
-				 0);
+		assert_int_equal(
+			memtable_get(m, slice_make(keys[i].bytes, keys[i].len),
+		                     VERSION_MAX, &e),
+			0);
 		assert_int_equal(e.version, i + 1);
 	}
 	memtable_unref(m);
@@ -209,20 +216,18 @@ orders_of_adding(void **state)
 		iter_first(it, NULL);
 		for (i = 0; i < N; i++, iter_next(it, NULL)) {
 			snprintf(want, sizeof(want), "k%08u", (unsigned)i);
-			assert_true(it->valid &&
-				    slice_equal(it->entry.key,
-						slice_str(want)));
+			assert_true(it->valid && slice_equal(it->entry.key,
+			                                     slice_str(want)));
 			assert_int_equal(memtable_get(m, slice_str(want),
-						      VERSION_MAX, &e),
-					 0);
+			                              VERSION_MAX, &e),
+			                 0);
 		}
 		assert_false(it->valid);
 		iter_last(it, NULL);
 		for (i = N; i-- > 0; iter_prev(it, NULL)) {
 			snprintf(want, sizeof(want), "k%08u", (unsigned)i);
-			assert_true(it->valid &&
-				    slice_equal(it->entry.key,
-						slice_str(want)));
+			assert_true(it->valid && slice_equal(it->entry.key,
+			                                     slice_str(want)));
 		}
 		assert_false(it->valid);
 		iter_close(it);

@@ -73,8 +73,8 @@ static struct op
 op_set(const char *key, const char *value)
 {
 	struct op op = { .key = slice_str(key),
-			 .value = slice_str(value),
-			 .kind = ENTRY_TEXT };
+		         .value = slice_str(value),
+		         .kind = ENTRY_TEXT };
 	return op;
 }
 
@@ -110,13 +110,13 @@ set(struct fixture *f, const char *key, const char *value)
 
 static void
 expect_at(struct fixture *f, const char *key, uint64_t snapshot,
-	  const char *value)
+          const char *value)
 {
 	struct buf got = BUF_INIT;
 	struct entry_info info;
 	struct err err = ERR_INIT;
 	int rc = store_get(f->store, slice_str(key), snapshot, &got, &info,
-			   &err);
+	                   &err);
 
 	if (!value) {
 		assert_int_equal(rc, LSMKV_NOTFOUND);
@@ -285,7 +285,7 @@ batches(void **state)
 	ops[2].condition = OP_IF_VERSION;
 	ops[2].if_version = 12345;
 	assert_int_equal(store_write(f->store, ops, 3, &failed, &err),
-			 LSMKV_CONFLICT);
+	                 LSMKV_CONFLICT);
 	assert_int_equal(failed, 2);
 	expect(f, "a", "2");
 	expect(f, "c", NULL);
@@ -311,14 +311,14 @@ refusals(void **state)
 	ops[0] = op_set("fine", "1");
 	ops[1] = op_set("", "1");
 	assert_int_equal(store_write(f->store, ops, 2, NULL, &err),
-			 LSMKV_EINVAL);
+	                 LSMKV_EINVAL);
 	ops[1] = op_set(big, "1");
 	assert_int_equal(store_write(f->store, ops, 2, NULL, &err),
-			 LSMKV_ETOOBIG);
+	                 LSMKV_ETOOBIG);
 	ops[1] = op_del("x");
 	ops[1].value = slice_str("a deletion with a value");
 	assert_int_equal(store_write(f->store, ops, 2, NULL, &err),
-			 LSMKV_EINVAL);
+	                 LSMKV_EINVAL);
 	expect(f, "fine", NULL);
 }
 
@@ -383,11 +383,10 @@ snapshots(void **state)
 }
 
 static void
-expect_scan(struct fixture *f, const char *start, const char *end,
-	    bool reverse, const char *keys)
+expect_scan(struct fixture *f, const char *start, const char *end, bool reverse,
+            const char *keys)
 {
-	struct scan_range range = { slice_str(start), slice_str(end),
-				    reverse };
+	struct scan_range range = { slice_str(start), slice_str(end), reverse };
 	struct scan *scan;
 	struct entry e;
 	char got[256] = "";
@@ -483,7 +482,7 @@ snapshot_of_nothing(void **state)
 		struct op del = op_del("a");
 
 		assert_int_equal(store_snapshot_open(f->store, &snapshot, NULL),
-				 0);
+		                 0);
 		set(f, "a", "1");
 		expect_at(f, "a", snapshot, NULL);
 		store_snapshot_close(f->store, snapshot);
@@ -505,7 +504,7 @@ scan_without_memory(void **state)
 	range.start = slice_make((const unsigned char *)"a", SIZE_MAX / 2);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(store_scan(f->store, &range, 0, &scan, NULL),
-				 LSMKV_ENOMEM);
+		                 LSMKV_ENOMEM);
 	expect(f, "a", "1");
 	assert_int_equal(store_flush(f->store, NULL), 0);
 	expect(f, "a", "1");
@@ -558,7 +557,7 @@ one_owner(void **state)
 	char pid[32];
 
 	assert_int_equal(store_open(&second, f->path, &f->options, &err),
-			 LSMKV_ELOCKED);
+	                 LSMKV_ELOCKED);
 	assert_null(second);
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	assert_non_null(strstr(err.message, pid));
@@ -581,7 +580,7 @@ missing_manifest(void **state)
 	tmpdir_remove(f->path, "MANIFEST");
 	files = tmpdir_count(f->path);
 	assert_int_equal(store_open(&s, f->path, &f->options, &err),
-			 LSMKV_ECORRUPT);
+	                 LSMKV_ECORRUPT);
 	assert_non_null(strstr(err.message, "MANIFEST"));
 	assert_int_equal(tmpdir_count(f->path), files);
 }
@@ -612,7 +611,7 @@ sync_modes(void **state)
 {
 	struct fixture *f = *state;
 	static const enum sync_mode modes[] = { SYNC_INTERVAL, SYNC_NONE,
-						SYNC_ALWAYS };
+		                                SYNC_ALWAYS };
 	char key[32], value[96];
 	uint64_t last = 0;
 
@@ -734,8 +733,8 @@ count_up(void *arg)
 		struct err err = ERR_INIT;
 		struct op op;
 		char text[32];
-		int rc = store_get(c->f->store, slice_str("counter"), 0,
-				   &value, &info, &err);
+		int rc = store_get(c->f->store, slice_str("counter"), 0, &value,
+		                   &info, &err);
 		long n = 0;
 
 		if (!rc && !buf_append(&value, "", 1, NULL))
@@ -876,20 +875,18 @@ batches_are_seen_whole(void **state)
 		struct buf first = BUF_INIT;
 		unsigned n = 0;
 
-		assert_int_equal(store_snapshot_open(f->store, &snapshot,
-						     NULL),
-				 0);
+		assert_int_equal(store_snapshot_open(f->store, &snapshot, NULL),
+		                 0);
 		store_get(f->store, slice_str("pair-a"), snapshot, &a, &info,
-			  NULL);
+		          NULL);
 		store_get(f->store, slice_str("pair-z"), snapshot, &z, &info,
-			  NULL);
+		          NULL);
 		store_snapshot_close(f->store, snapshot);
 		if (!slice_equal(buf_slice(&a), buf_slice(&z)))
 			n = 99;
 		buf_release(&a);
 		buf_release(&z);
-		assert_int_equal(store_scan(f->store, &all, 0, &scan, NULL),
-				 0);
+		assert_int_equal(store_scan(f->store, &all, 0, &scan, NULL), 0);
 		while (!scan_next(scan, &e, NULL)) {
 			if (!n++)
 				buf_set(&first, e.value, NULL);

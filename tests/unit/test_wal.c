@@ -43,10 +43,10 @@ create(struct log *l, uint64_t number, uint64_t prev, uint64_t prev_end,
        uint64_t first, bool relaxed)
 {
 	struct wal_header h = { .segment = number,
-				.prev_segment = prev,
-				.prev_end = prev_end,
-				.first_version = first,
-				.relaxed = relaxed };
+		                .prev_segment = prev,
+		                .prev_end = prev_end,
+		                .first_version = first,
+		                .relaxed = relaxed };
 	struct wal *w;
 
 	assert_int_equal(wal_create(&w, l->dir, &h, NULL), 0);
@@ -66,7 +66,7 @@ append(struct wal *w, uint64_t first, unsigned count, size_t value_len)
 		char key[32];
 
 		snprintf(key, sizeof(key), "k%llu",
-			 (unsigned long long)(first + i));
+		         (unsigned long long)(first + i));
 		memset(value, (int)(first + i), value_len);
 		e.key = slice_str(key);
 		e.value = slice_make(value, value_len);
@@ -98,7 +98,7 @@ check(void *arg, const struct wal_record *r, struct err *err)
 		assert_true(entry_decode(&reader, r->first_version, &e));
 		assert_int_equal(e.version, *next);
 		snprintf(key, sizeof(key), "k%llu",
-			 (unsigned long long)e.version);
+		         (unsigned long long)e.version);
 		assert_true(slice_equal(e.key, slice_str(key)));
 		for (size_t i = 0; i < e.value.len; i++)
 			assert_int_equal(e.value.data[i], e.version & 0xff);
@@ -209,10 +209,11 @@ damage_before_a_synced_record(void **state)
 		err = (struct err)ERR_INIT;
 		if (replay(l, 1, &next, &r, &err)) {
 			assert_int_equal(err.code, LSMKV_ECORRUPT);
-			snprintf(name, sizeof(name), "000001.wal: damaged at "
-						     "%d",
-				 at < second ? (int)WAL_HEADER_BYTES
-					     : (int)second);
+			snprintf(name, sizeof(name),
+			         "000001.wal: damaged at "
+			         "%d",
+			         at < second ? (int)WAL_HEADER_BYTES
+			                     : (int)second);
 			assert_non_null(strstr(err.message, name));
 		} else {
 			assert_int_equal(next, 7); /* it was padding */
@@ -434,8 +435,7 @@ bad_headers(void **state)
 		struct err err = ERR_INIT;
 
 		tmpdir_flip(l->path, "000001.wal", at, 4);
-		assert_int_equal(replay(l, 1, &next, &r, &err),
-				 LSMKV_ECORRUPT);
+		assert_int_equal(replay(l, 1, &next, &r, &err), LSMKV_ECORRUPT);
 		assert_non_null(strstr(err.message, "000001.wal"));
 		tmpdir_flip(l->path, "000001.wal", at, 4);
 	}

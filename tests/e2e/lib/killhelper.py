@@ -12,8 +12,11 @@ import time
 
 def children(pid):
     for task in os.listdir("/proc/%d/task" % pid):
-        with open("/proc/%d/task/%s/children" % (pid, task)) as f:
-            yield from map(int, f.read().split())
+        try:
+            with open("/proc/%d/task/%s/children" % (pid, task)) as f:
+                yield from map(int, f.read().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # that thread has ended
 
 
 def main(pid, count, seconds):
