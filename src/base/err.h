@@ -14,8 +14,8 @@
 
 #include <stdarg.h>
 
-/* clang-format off: one row a code */
 /* code, value, stable word, meaning */
+/* clang-format off */
 #define LSMKV_CODES(X)                                                       \
 	X(LSMKV_OK, 0, "ok", "success")                                      \
 	X(LSMKV_NOTFOUND, 1, "not_found", "there is no such key")            \
@@ -57,7 +57,10 @@ struct err {
 	char message[ERR_MESSAGE_MAX]; /* NUL-terminated, for people */
 };
 
-#define ERR_INIT { 0, "" }
+#define ERR_INIT                                                               \
+	{                                                                      \
+		0, ""                                                          \
+	}
 
 /* The stable word ("disk_full") and the meaning of a code. */
 const char *err_word(int code);
