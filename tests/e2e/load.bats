@@ -124,7 +124,7 @@ below() {
 	echo "# raw $raw bytes, directory $(bytes_of lighttpd) bytes," \
 		"$(grep -c ' flush: ' "$base/lighttpd/web.log") flushes," \
 		"$(grep -c ' compact.*->' "$base/lighttpd/web.log") compactions" >&3
-	below lighttpd "$raw"
+	within 20 below lighttpd "$raw"
 	real_input delete >&3
 	stop lighttpd
 	start lighttpd
