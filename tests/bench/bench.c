@@ -481,7 +481,7 @@ row_of(const char *name)
 			return &rows[i];
 	if (row_count == ROWS_MOST)
 		bench_die("bench", name, "too many rows");
-	snprintf(rows[row_count].name, sizeof(rows[0].name), "%s", name);
+	snprintf(rows[row_count].name, sizeof(rows[0].name), "%.63s", name);
 	for (unsigned e = 0; e < ENGINES; e++)
 		rows[row_count].value[e] = calloc(set.turns, sizeof(double));
 	return &rows[row_count++];
