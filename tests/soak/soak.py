@@ -36,7 +36,7 @@ def child(pid, name):
             with open("/proc/%d/comm" % found) as f:
                 if f.read().strip() == name:
                     return found
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             pass
     return None
 
