@@ -11,7 +11,8 @@
 #define ALLOCATE_FIRST (256u << 10) /* an idle store stays small on disk */
 #define ALLOCATE_MOST (16u << 20)   /* bytes of disk space at once */
 #define ALLOCATE_UNIT 4096u
-#define RECORD_KEEP (4u << 20) /* bytes of memory kept from record to record */
+#define ZEROS_AHEAD (64u << 10) /* bytes of zeros written at once */
+#define RECORD_KEEP (4u << 20)  /* bytes of memory kept from record to record */
 
 struct wal {
 	struct fs_file file;
@@ -20,6 +21,9 @@ struct wal {
 				    and from anything that a client sent */
 	uint64_t end;       /* where the next record begins */
 	uint64_t allocated; /* bytes of disk space; end never passes it */
+	uint64_t zeroed;    /* up to here they were written, if only with
+				    zeros */
+	bool zeroes;        /* syncs are many: it pays to write zeros */
 	_Atomic uint64_t appended; /* = end, for wal_sync in other threads */
 	_Atomic uint64_t synced;   /* up to here it is on disk */
 	_Atomic bool prior_synced; /* and so are all segments before */
@@ -65,6 +69,7 @@ wal_create(struct wal **out, struct fs_dir *dir,
 	arc4random_buf(&w->salt, sizeof(w->salt));
 	w->end = WAL_HEADER_BYTES;
 	w->allocated = ALLOCATE_FIRST;
+	w->zeroes = !header->relaxed;
 	atomic_init(&w->appended, w->end);
 	atomic_init(&w->synced, w->end);
 	atomic_init(&w->prior_synced,
@@ -171,6 +176,29 @@ allocate(struct wal *w, uint64_t len, struct err *err)
 	return rc;
 }
 
+/*
+ * Before `len` bytes are appended: the space behind them is written with
+ * zeros, where it was not yet. Allocated space that was never written to is
+ * marked so in the file system's metadata, and the first sync of each block
+ * has to change that on disk, too, through the journal. This way one sync pays
+ * for many. Failures mean nothing: the append itself tells.
+ */
+static void
+write_zeros(struct wal *w, uint64_t len)
+{
+	static const unsigned char zeros[ZEROS_AHEAD];
+	uint64_t from = w->end + len, n = ZEROS_AHEAD;
+
+	if (!w->zeroes || from <= w->zeroed)
+		return;
+	from = (from + ALLOCATE_UNIT - 1) & ~(uint64_t)(ALLOCATE_UNIT - 1);
+	if (n > w->allocated - from)
+		n = w->allocated - from;
+	w->zeroed = from + n;
+	if (n)
+		fs_write(&w->file, zeros, (size_t)n, from, NULL, NULL);
+}
+
 int
 wal_append(struct wal *w, bool *partial, struct err *err)
 {
@@ -206,6 +234,7 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 		r->len = unpadded; /* so that it can be tried again */
 		return rc;
 	}
+	write_zeros(w, r->len);
 	rc = fs_write(&w->file, b, r->len, w->end, &written, err);
 	if (rc && PLANTED("wal.appends_after_partial"))
 		w->end = wal_align(w->end + written);
