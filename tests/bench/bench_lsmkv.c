@@ -1,12 +1,31 @@
 /* SPDX-License-Identifier: ISC */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bench/bench.h"
 #include "bench/engine_table.h"
+#include "store/names.h"
 #include "store/store.h"
 
 static _Thread_local struct buf value_of_thread;
+
+static void
+lsmkv_version(char *out, size_t len)
+{
+	snprintf(out, len, "%s", PACKAGE_VERSION);
+}
+
+static void
+lsmkv_describe(const struct bench_config *config, char *out, size_t len)
+{
+	snprintf(out, len,
+	         "memory limit %.0f MB: memtables of %.0f MB, the "
+	         "rest block cache",
+	         (double)config->memory_bytes / MB,
+	         (double)config->memtable_bytes / MB);
+}
 
 static void *
 lsmkv_open(const struct bench_config *config)
@@ -14,14 +33,18 @@ lsmkv_open(const struct bench_config *config)
 	struct store_options o;
 	struct store *s;
 	struct err err = ERR_INIT;
+	int rc;
 
 	log_set_level(LOG_LEVEL_WARN);
 	store_options_init(&o);
 	o.memtable_bytes = config->memtable_bytes;
-	o.memory_bytes = 3 * config->memtable_bytes + config->cache_bytes;
+	o.memory_bytes = config->memory_bytes;
 	o.sync = config->sync ? SYNC_ALWAYS : SYNC_NONE;
 	o.compactor.helper = getenv("LSMKV_HELPER");
-	if (store_open(&s, config->dir, &o, &err))
+	/* The helper of an owner that was killed may not have noticed yet. */
+	while ((rc = store_open(&s, config->dir, &o, &err)) == LSMKV_ELOCKED)
+		clock_sleep_us(1000);
+	if (rc)
 		bench_die("lsmkv", "open", err.message);
 	return s;
 }
@@ -104,8 +127,10 @@ lsmkv_close(void *db)
 
 const struct bench_engine bench_lsmkv = {
 	.name = "lsmkv",
-	.version = PACKAGE_VERSION,
 	.compression = "zlib",
+	.set_aside = NAME_RESERVE,
+	.version = lsmkv_version,
+	.describe = lsmkv_describe,
 	.open = lsmkv_open,
 	.put = lsmkv_put,
 	.get = lsmkv_get,

@@ -13,9 +13,10 @@
 
 /* What every engine is given alike. */
 struct bench_config {
-	const char *dir;       /* empty, the engine's own */
-	size_t memtable_bytes; /* write buffer */
-	size_t cache_bytes;    /* of blocks; LMDB has the page cache instead */
+	const char *dir;       /* the engine's own; empty, or its store */
+	size_t memory_bytes;   /* write buffers and cache together */
+	size_t memtable_bytes; /* one of three write buffers */
+	size_t cache_bytes;    /* of blocks */
 	size_t data_bytes;     /* about what will be written (LMDB's map) */
 	bool sync;             /* each write is on disk when it returns */
 };
@@ -28,8 +29,15 @@ struct bench_scan {
    a benchmark that goes on after one measures nothing. */
 struct bench_engine {
 	const char *name;
-	const char *version;
 	const char *compression;
+	/* It has no cache but the page cache, which a memory cgroup bounds. */
+	bool page_cache;
+	/* A file that holds no data but space for a full disk; may be NULL. */
+	const char *set_aside;
+	void (*version)(char *out, size_t len);
+	/* What it makes of a config, in words. */
+	void (*describe)(const struct bench_config *config, char *out,
+	                 size_t len);
 	void *(*open)(const struct bench_config *config);
 	void (*put)(void *db, const char *key, size_t key_len,
 	            const char *value, size_t value_len);
@@ -40,17 +48,21 @@ struct bench_engine {
 	             struct bench_scan *sum);
 	/* One sorted run, and nothing left to do in the background. */
 	void (*compact)(void *db);
-	/* Bytes that the engine itself wrote to files, 0 if it does not say. */
+	/* Bytes that it says it wrote: log, flushes, compactions. 0: it does
+	   not say. (footprint.h has the count that is compared.) */
 	uint64_t (*written)(void *db);
 	void (*close)(void *db);
 };
+
+#define ENGINES_MOST 4
+
+/* lsmkv first. */
+extern const struct bench_engine *const bench_engines[];
+extern const unsigned bench_engine_count;
 
 extern const struct bench_engine bench_lsmkv;
 extern const struct bench_engine bench_leveldb;
 extern const struct bench_engine bench_rocksdb;
 extern const struct bench_engine bench_lmdb;
-
-void bench_die(const char *engine, const char *what, const char *message)
-	__attribute__((noreturn));
 
 #endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What an engine takes: memory, bytes written, bytes on disk; counted for
+ * each of them in the same way, by the kernel, not by the engines.
+ */
+#ifndef LSMKV_BENCH_FOOTPRINT_H
+#define LSMKV_BENCH_FOOTPRINT_H
+
+#include <stdint.h>
+
+/* Begins to watch the memory of child processes (lsmkv's helper). */
+void footprint_watch(void);
+
+double footprint_memory_mb(void);        /* resident now */
+double footprint_peak_mb(void);          /* resident at most */
+double footprint_children_peak_mb(void); /* of a child, while watched */
+
+/*
+ * Bytes that this process and its children, those that have ended included,
+ * passed to write(2) and its kin (wchar in /proc/PID/io). Not for engines
+ * that write through mmap.
+ */
+uint64_t footprint_written(void);
+
+/* Bytes allocated to the files in a directory; to one of them. */
+uint64_t footprint_dir_bytes(const char *path);
+uint64_t footprint_file_bytes(const char *path, const char *name);
+
+#endif
