@@ -261,12 +261,13 @@ dump_sst(struct dump *d, uint64_t number, struct err *err)
 	rc = sst_info_read(d->dir, number, &info, err);
 	if (rc)
 		goto done;
-	fprintf(d->out, "  format version %u\n", SST_FORMAT_VERSION);
-	print_info(d, &info);
-	progress_expect(&d->progress, info.raw_bytes);
 	rc = sst_open(&t, d->dir, &info, d->cache, err);
 	if (rc)
 		goto done;
+	fprintf(d->out, "  format version %" PRIu32 "\n",
+	        sst_format_version(t));
+	print_info(d, &info);
+	progress_expect(&d->progress, info.raw_bytes);
 	rc = sst_blocks(t, add_block, &list, err);
 	if (rc == LSMKV_ENOMEM) {
 		err_nomem(err, list.cap * sizeof(*list.blocks));

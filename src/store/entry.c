@@ -27,22 +27,27 @@ entry_encoded_size(const struct entry *e, uint64_t base_version)
 }
 
 unsigned char *
+entry_put_head(unsigned char *to, enum entry_kind kind, uint64_t delta,
+               size_t key_len, size_t value_len, uint64_t expires)
+{
+	*to++ = (unsigned char)((unsigned)kind | (expires ? TAG_EXPIRES : 0));
+	to = put_varint(to, delta);
+	to = put_varint(to, key_len);
+	if (kind != ENTRY_TOMBSTONE)
+		to = put_varint(to, value_len);
+	return expires ? put_varint(to, expires) : to;
+}
+
+unsigned char *
 entry_encode(const struct entry *e, uint64_t base_version, unsigned char *to)
 {
-	bool tombstone = e->kind == ENTRY_TOMBSTONE;
-
 	assert(e->version >= base_version);
 	assert(e->key.len && e->key.len <= ENTRY_KEY_MAX);
-	assert(tombstone ? !e->value.len : e->value.len <= ENTRY_VALUE_MAX);
+	assert(e->kind == ENTRY_TOMBSTONE ? !e->value.len
+	                                  : e->value.len <= ENTRY_VALUE_MAX);
 
-	*to++ = (unsigned char)((unsigned)e->kind |
-	                        (e->expires ? TAG_EXPIRES : 0));
-	to = put_varint(to, e->version - base_version);
-	to = put_varint(to, e->key.len);
-	if (!tombstone)
-		to = put_varint(to, e->value.len);
-	if (e->expires)
-		to = put_varint(to, e->expires);
+	to = entry_put_head(to, e->kind, e->version - base_version, e->key.len,
+	                    e->value.len, e->expires);
 	memcpy(to, e->key.data, e->key.len);
 	to += e->key.len;
 	if (e->value.len)

@@ -71,6 +71,10 @@ size_t entry_encoded_size(const struct entry *e, uint64_t base_version);
 /* Writes exactly entry_encoded_size bytes; returns the byte behind them. */
 unsigned char *entry_encode(const struct entry *e, uint64_t base_version,
                             unsigned char *to);
+/* The part of that before the key; delta is version - base_version. */
+unsigned char *entry_put_head(unsigned char *to, enum entry_kind kind,
+                              uint64_t delta, size_t key_len, size_t value_len,
+                              uint64_t expires);
 /*
  * Reads the next entry, borrowing from what r reads. False, with r->failed
  * set, on anything that entry_encode cannot have written (limits included).

@@ -18,7 +18,7 @@
 #include "store/entry.h"
 #include "store/iter.h"
 
-#define SST_FORMAT_VERSION 1u
+#define SST_FORMAT_VERSION 2u /* written; 1 is read, too */
 
 /* What MANIFEST and job messages say of an SST. Owns its keys. */
 struct sst_info {
@@ -99,6 +99,7 @@ int sst_open(struct sst **out, struct fs_dir *dir, const struct sst_info *info,
 int sst_info_read(struct fs_dir *dir, uint64_t number, struct sst_info *info,
                   struct err *err);
 const struct sst_info *sst_info_of(const struct sst *t);
+uint32_t sst_format_version(const struct sst *t); /* of the file */
 struct sst *sst_ref(struct sst *t);
 /* The last one closes the file, and unlinks it if it is obsolete. */
 void sst_unref(struct sst *t);

@@ -17,52 +17,90 @@
 #include <stdlib.h>
 
 #include "store/bloom.h"
+#include "store/sst_columns.h"
 
 #define LINE 64u /* bytes of a cache line */
 
+#define SCRATCH_MAX (256u << 10) /* bytes that a thread keeps for the next */
+
 /* A block as its trailer describes it; the CRC was right. */
 struct sealed {
-	struct slice payload; /* as stored */
+	struct slice payload; /* as stored, without what stands behind it */
 	uint32_t raw;         /* bytes once inflated */
-	bool deflated;
+	enum sst_block_type type;
 };
 
-/* ---- one inflater a thread ---- */
-
-static pthread_key_t inflater_key;
-static pthread_once_t inflater_once = PTHREAD_ONCE_INIT;
-static int inflater_key_error;
-
-static void
-free_inflater(void *inflater)
+static bool
+is_deflated(const struct sealed *s)
 {
-	inflater_free((struct inflater *)inflater);
+	return s->type == SST_DEFLATED || s->type == SST_COLUMNS_DEFLATED;
 }
 
-static void
-make_inflater_key(void)
-{
-	inflater_key_error = pthread_key_create(&inflater_key, free_inflater);
-}
+/* ---- what a thread needs to open blocks ---- */
 
-/* This thread's inflater, which ends with it; NULL when out of memory. */
-static struct inflater *
-own_inflater(void)
-{
+struct tools {
 	struct inflater *inflater;
+	struct buf stored;  /* a block as it stands in the file */
+	struct buf columns; /* a payload, inflated */
+};
 
-	pthread_once(&inflater_once, make_inflater_key);
-	if (inflater_key_error)
-		return NULL;
-	inflater = (struct inflater *)pthread_getspecific(inflater_key);
-	if (inflater)
-		return inflater;
-	inflater = inflater_new();
-	if (inflater && pthread_setspecific(inflater_key, inflater)) {
-		inflater_free(inflater);
-		inflater = NULL;
-	}
-	return inflater;
+static pthread_key_t tools_key;
+static pthread_once_t tools_once = PTHREAD_ONCE_INIT;
+static int tools_key_error;
+
+static void
+free_tools(void *arg)
+{
+	struct tools *tools = (struct tools *)arg;
+
+	inflater_free(tools->inflater);
+	buf_release(&tools->stored);
+	buf_release(&tools->columns);
+	free(tools);
+}
+
+static void
+make_tools_key(void)
+{
+	tools_key_error = pthread_key_create(&tools_key, free_tools);
+}
+
+/* This thread's, which end with it; NULL when out of memory. */
+static struct tools *
+own_tools(struct err *err)
+{
+	struct tools *tools = NULL;
+
+	pthread_once(&tools_once, make_tools_key);
+	if (!tools_key_error)
+		tools = (struct tools *)pthread_getspecific(tools_key);
+	if (tools)
+		return tools;
+	tools = (struct tools *)calloc(1, sizeof(*tools));
+	if (tools)
+		tools->inflater = inflater_new();
+	if (tools && tools->inflater && !tools_key_error &&
+	    !pthread_setspecific(tools_key, tools))
+		return tools;
+	if (tools)
+		free_tools(tools);
+	err_nomem(err, sizeof(*tools));
+	return NULL;
+}
+
+struct buf *
+sst_scratch(struct err *err)
+{
+	struct tools *tools = own_tools(err);
+
+	return tools ? &tools->stored : NULL;
+}
+
+void
+sst_scratch_trim(struct buf *scratch)
+{
+	if (scratch->cap > SCRATCH_MAX)
+		buf_release(scratch);
 }
 
 /* ---- trailer and payload ---- */
@@ -89,17 +127,26 @@ check_seal(const char *name, uint64_t number, uint64_t offset, const char *what,
 
 	s->payload = slice_make(stored.data, stored.len - SST_TRAILER_BYTES);
 	s->raw = get_u32(trailer + 1);
-	s->deflated = trailer[0] == SST_DEFLATED;
-	if (trailer[0] > SST_DEFLATED ||
-	    (s->deflated ? s->raw <= s->payload.len ||
-	                           s->raw / SST_INFLATE_MAX > s->payload.len
-	                 : s->raw != s->payload.len))
-		return err_set(err, LSMKV_ECORRUPT,
-		               "%s: %s at %" PRIu64
-		               ": type %u, %zu bytes for %" PRIu32 " cannot be",
-		               name, what, offset, trailer[0], s->payload.len,
-		               s->raw);
+	s->type = (enum sst_block_type)trailer[0];
 	return 0;
+}
+
+/* Can `type` and the lengths be? Types up to `most` can. */
+static int
+check_lengths(const char *name, uint64_t offset, const char *what,
+              const struct sealed *s, enum sst_block_type most, struct err *err)
+{
+	size_t stored = s->payload.len;
+
+	if (s->type <= most && stored &&
+	    (is_deflated(s)
+	             ? s->raw > stored && s->raw / SST_INFLATE_MAX <= stored
+	             : s->raw == stored))
+		return 0;
+	return err_set(err, LSMKV_ECORRUPT,
+	               "%s: %s at %" PRIu64 ": type %u, %zu bytes for %" PRIu32
+	               " cannot be",
+	               name, what, offset, (unsigned)s->type, stored, s->raw);
 }
 
 /* Writes the raw bytes to `to`, which has room for them. */
@@ -107,17 +154,17 @@ static int
 open_payload(const char *name, uint64_t offset, const char *what,
              const struct sealed *s, unsigned char *to, struct err *err)
 {
-	struct inflater *inflater;
+	struct tools *tools;
 	int code;
 
-	if (!s->deflated) {
+	if (!is_deflated(s)) {
 		memcpy(to, s->payload.data, s->payload.len);
 		return 0;
 	}
-	inflater = own_inflater();
-	if (!inflater)
-		return err_set(err, LSMKV_ENOMEM, "out of memory");
-	code = inflater_run(inflater, s->payload, to, s->raw, err);
+	tools = own_tools(err);
+	if (!tools)
+		return LSMKV_ENOMEM;
+	code = inflater_run(tools->inflater, s->payload, to, s->raw, err);
 	if (code)
 		(void)err_prepend(err, "%s: %s at %" PRIu64, name, what,
 		                  offset);
@@ -131,6 +178,8 @@ sst_unseal(const char *name, uint64_t number, uint64_t offset, const char *what,
 	struct sealed s;
 	int code = check_seal(name, number, offset, what, stored, &s, err);
 
+	if (!code)
+		code = check_lengths(name, offset, what, &s, SST_DEFLATED, err);
 	if (code)
 		return code;
 	buf_clear(out);
@@ -155,7 +204,7 @@ allocate(struct sst *t, uint64_t offset, size_t size, uint8_t keep,
 {
 	size_t rounded = (size + LINE - 1) / LINE * LINE;
 	struct cache_block *b =
-		(struct cache_block *)aligned_alloc(LINE, rounded);
+		keep == 1 ? malloc(rounded) : aligned_alloc(LINE, rounded);
 
 	if (!b) {
 		err_nomem(err, rounded);
@@ -178,9 +227,10 @@ name_of(const struct sst *t)
 	return t->file.name;
 }
 
-/* Decodes every entry, fills at[] and tags[]; NULL, or what is wrong. */
+/* Checks rows as they stood on the disk and fills at[]; NULL, or what is
+   wrong. */
 static const char *
-walk_block(struct sst_block *b)
+walk_rows(struct sst_block *b)
 {
 	struct reader r = { b->data, b->end, false };
 	struct entry last = { .version = 0 };
@@ -197,15 +247,22 @@ walk_block(struct sst_block *b)
 		if (i &&
 		    entry_order(last.key, last.version, e.key, e.version) >= 0)
 			return "has entries out of order";
-		/* Versions of one key have one hash. */
-		b->tags[i] = i && slice_equal(last.key, e.key)
-		                     ? b->tags[i - 1]
-		                     : (unsigned char)sst_key_hash(e.key);
 		last = e;
 	}
 	if (r.failed || r.at != r.end)
 		return "has bytes behind its last entry";
 	return NULL;
+}
+
+static void
+fill_tags(struct sst_block *b)
+{
+	for (uint32_t i = 0; i < b->count; i++) {
+		struct entry e;
+
+		sst_block_entry(b, i, &e);
+		b->tags[i] = (unsigned char)sst_key_hash(e.key);
+	}
 }
 
 /* Does the block stand where the index says? NULL, or what is wrong. */
@@ -228,17 +285,121 @@ check_place(const struct sst_block *b, const struct sst_index *x, uint32_t i)
 	return NULL;
 }
 
+/* A block of count entries whose rows take `rows` bytes; its arrays laid out,
+   nothing filled in. */
+static struct sst_block *
+allocate_block(struct sst *t, uint64_t offset, uint64_t count, size_t rows,
+               bool tags, struct err *err)
+{
+	size_t at_at =
+		(sizeof(struct sst_block) + (tags ? count : 0) + 3) / 4 * 4;
+	size_t data_at = at_at + count * sizeof(uint32_t);
+	struct sst_block *b =
+		(struct sst_block *)allocate(t, offset, data_at + rows, 1, err);
+
+	if (!b)
+		return NULL;
+	b->count = (uint32_t)count;
+	b->at = (uint32_t *)(void *)((unsigned char *)b + at_at);
+	b->data = (unsigned char *)b + data_at;
+	b->end = b->data + rows;
+	return b;
+}
+
+/* Where they are filled in. */
+static unsigned char *
+rows_of(struct sst_block *b)
+{
+	return (unsigned char *)b + (b->data - (unsigned char *)b);
+}
+
+/* *wrong is set where the block is damaged. */
+static int
+make_from_rows(struct sst *t, uint64_t offset, uint64_t count, bool tags,
+               const struct sealed *s, struct sst_block **out,
+               const char **wrong, struct err *err)
+{
+	struct sst_block *b;
+	int code;
+
+	*wrong = "is bigger than blocks of this file are";
+	if (count > 1 && s->raw > t->block_bytes + SST_BLOCK_HEAD_MAX)
+		return 0;
+	if (s->raw > SST_BLOCK_HEAD_MAX + SST_ENTRY_OVERHEAD + ENTRY_KEY_MAX +
+	                     ENTRY_VALUE_MAX &&
+	    s->raw > SST_BLOCK_BYTES_MAX + SST_BLOCK_HEAD_MAX)
+		return 0;
+	*wrong = "has more entries than bytes";
+	if (count > s->raw)
+		return 0;
+	*wrong = NULL;
+	b = *out = allocate_block(t, offset, count, s->raw, tags, err);
+	if (!b)
+		return LSMKV_ENOMEM;
+	code = open_payload(name_of(t), offset, "block", s, rows_of(b), err);
+	if (!code)
+		*wrong = walk_rows(b);
+	if (!code && !*wrong && tags)
+		fill_tags(b);
+	return code;
+}
+
+static int
+make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
+                  const struct sealed *s, struct slice versions,
+                  struct sst_block **out, const char **wrong, struct err *err)
+{
+	struct tools *tools = own_tools(err);
+	struct sst_columns c;
+	struct sst_block *b;
+	int code;
+
+	if (!tools)
+		return LSMKV_ENOMEM;
+	/* Each number may be as wide as the widest of its column. */
+	*wrong = "is bigger than blocks of this file are";
+	if (s->raw > t->block_bytes + SST_COLUMNS_HEAD_MAX +
+	                     count * SST_COLUMNS_NUMBERS_MAX)
+		return 0;
+	*wrong = NULL;
+	buf_clear(&tools->columns);
+	if (buf_reserve(&tools->columns, s->raw + SST_COLUMNS_SLACK, err))
+		return LSMKV_ENOMEM;
+	code = open_payload(name_of(t), offset, "block", s, tools->columns.data,
+	                    err);
+	if (code)
+		goto done;
+	*wrong = sst_columns_open(&c, slice_make(tools->columns.data, s->raw),
+	                          versions, (uint32_t)count, t->block_bytes);
+	if (*wrong)
+		goto done;
+	b = *out = allocate_block(t, offset, count, c.rows, tags, err);
+	if (!b) {
+		code = LSMKV_ENOMEM;
+		goto done;
+	}
+	b->base_version = c.base;
+	*wrong = sst_columns_to_rows(&c, rows_of(b), b->at,
+	                             tags ? b->tags : NULL);
+done:
+	sst_scratch_trim(&tools->columns);
+	return code;
+}
+
 int
 sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
-               struct slice stored, struct sst_block **out, struct err *err)
+               struct slice stored, bool tags, struct sst_block **out,
+               struct err *err)
 {
 	static const char what[] = "block";
 	uint64_t offset = x->offset[i];
+	enum sst_block_type most =
+		t->footer.version > 1 ? SST_COLUMNS_DEFLATED : SST_DEFLATED;
 	struct sst_index_record record;
+	struct slice versions = { NULL, 0 };
 	struct sst_block *b = NULL;
 	struct sealed s;
-	const char *wrong;
-	size_t at_at, data_at;
+	const char *wrong = NULL;
 	int code;
 
 	*out = NULL;
@@ -247,44 +408,40 @@ sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
 	if (code)
 		return code;
 	sst_index_record(x, i, &record);
-	wrong = "is bigger than blocks of this file are";
-	if (record.count > 1 && s.raw > t->block_bytes + SST_BLOCK_HEAD_MAX)
-		goto damaged;
-	if (s.raw > SST_BLOCK_HEAD_MAX + SST_ENTRY_OVERHEAD + ENTRY_KEY_MAX +
-	                    ENTRY_VALUE_MAX &&
-	    s.raw > SST_BLOCK_BYTES_MAX + SST_BLOCK_HEAD_MAX)
-		goto damaged;
-	wrong = "has more entries than bytes";
-	if (record.count > s.raw)
-		goto damaged;
-
-	at_at = (sizeof(*b) + record.count + 3) / 4 * 4;
-	data_at = at_at + record.count * sizeof(*b->at);
-	b = (struct sst_block *)allocate(t, offset, data_at + s.raw, 1, err);
-	if (!b)
-		return LSMKV_ENOMEM;
-	b->count = (uint32_t)record.count;
-	b->deflated = s.deflated;
-	b->at = (uint32_t *)(void *)((unsigned char *)b + at_at);
-	b->data = (unsigned char *)b + data_at;
-	b->end = b->data + s.raw;
-	code = open_payload(name_of(t), offset, what, &s,
-	                    (unsigned char *)b + data_at, err);
+	if (s.type >= SST_COLUMNS) {
+		versions.len =
+			sst_columns_versions_bytes(s.payload, record.count);
+		s.payload.len -= versions.len;
+		versions.data = s.payload.data + s.payload.len;
+		if (!versions.len) {
+			wrong = "has versions that cannot be";
+			goto done;
+		}
+	}
+	code = check_lengths(name_of(t), offset, what, &s, most, err);
 	if (code)
-		goto failed;
-	wrong = walk_block(b);
-	if (!wrong)
-		wrong = check_place(b, x, i);
-	if (wrong)
-		goto damaged;
-	*out = b;
-	return 0;
+		return code;
+	if (s.type >= SST_COLUMNS)
+		code = make_from_columns(t, offset, record.count, tags, &s,
+		                         versions, &b, &wrong, err);
+	else
+		code = make_from_rows(t, offset, record.count, tags, &s, &b,
+		                      &wrong, err);
+	if (code || wrong)
+		goto done;
+	b->raw = s.raw;
+	b->deflated = is_deflated(&s);
+	wrong = check_place(b, x, i);
 
-damaged:
-	code = err_set(err, LSMKV_ECORRUPT, "%s: block at %" PRIu64 " %s",
-	               name_of(t), offset, wrong);
-failed:
-	cache_block_unpin(b ? &b->head : NULL);
+done:
+	if (wrong)
+		code = err_set(err, LSMKV_ECORRUPT,
+		               "%s: block at %" PRIu64 " %s", name_of(t),
+		               offset, wrong);
+	if (code)
+		cache_block_unpin(b ? &b->head : NULL);
+	else
+		*out = b;
 	return code;
 }
 
@@ -406,6 +563,9 @@ sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
 	*out = NULL;
 	code = check_seal(name_of(t), t->footer.number, offset, what, stored,
 	                  &s, err);
+	if (!code)
+		code = check_lengths(name_of(t), offset, what, &s, SST_DEFLATED,
+		                     err);
 	if (code)
 		return code;
 	x = (struct sst_index *)allocate(t, offset, data_at + s.raw, 3, err);
@@ -494,9 +654,12 @@ sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
 	*out = NULL;
 	code = check_seal(name_of(t), t->footer.number, offset, what, stored,
 	                  &s, err);
+	if (!code)
+		code = check_lengths(name_of(t), offset, what, &s, SST_DEFLATED,
+		                     err);
 	if (code)
 		return code;
-	if (s.deflated || !bloom_valid(s.payload))
+	if (is_deflated(&s) || !bloom_valid(s.payload))
 		return err_set(err, LSMKV_ECORRUPT,
 		               "%s: %s at %" PRIu64 " is damaged", name_of(t),
 		               what, offset);

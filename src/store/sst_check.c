@@ -140,7 +140,7 @@ check_blocks(struct sst *t, const struct sst_index *x,
 		                       x->offset[i + 1] - x->offset[i], false,
 		                       &stored, err);
 		if (!code)
-			code = sst_block_make(t, x, i, stored, &b, err);
+			code = sst_block_make(t, x, i, stored, false, &b, err);
 		if (code)
 			break;
 		c->crc = crc32_add(c->crc, stored.data, stored.len);
@@ -243,7 +243,8 @@ sst_damaged_blocks(struct sst *t,
 		                       x->offset[i + 1] - x->offset[i], false,
 		                       &stored, &damage);
 		if (!code)
-			code = sst_block_make(t, x, i, stored, &b, &damage);
+			code = sst_block_make(t, x, i, stored, false, &b,
+			                      &damage);
 		if (!code) {
 			cache_block_unpin(&b->head);
 		} else if (code == LSMKV_ECORRUPT || code == LSMKV_EIO) {
@@ -279,12 +280,12 @@ sst_blocks(struct sst *t,
 		                       x->offset[i + 1] - x->offset[i], false,
 		                       &stored, err);
 		if (!code)
-			code = sst_block_make(t, x, i, stored, &b, err);
+			code = sst_block_make(t, x, i, stored, false, &b, err);
 		if (code)
 			break;
 		sst_block_entry(b, 0, &e);
 		info.stored = (uint32_t)stored.len;
-		info.raw = (uint32_t)(b->end - b->data);
+		info.raw = b->raw;
 		info.deflated = b->deflated;
 		info.entries = b->count;
 		info.first = e.key;

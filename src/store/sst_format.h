@@ -30,9 +30,20 @@
 /* No deflate stream inflates to more than this many times its size. */
 #define SST_INFLATE_MAX 1032u
 
-enum sst_block_type { SST_RAW = 0, SST_DEFLATED = 1 };
+/*
+ * The type byte of a block. Rows are entries one after the other; a data
+ * block of several entries is written as columns (sst_columns.h) since format
+ * version 2.
+ */
+enum sst_block_type {
+	SST_RAW = 0,
+	SST_DEFLATED = 1,
+	SST_COLUMNS = 2,
+	SST_COLUMNS_DEFLATED = 3,
+};
 
 struct sst_footer {
+	uint32_t version;       /* of the format */
 	uint64_t number;        /* of the file when it was written */
 	uint64_t filter_offset; /* also the end of the data blocks */
 	uint64_t index_offset;

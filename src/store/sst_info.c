@@ -227,12 +227,14 @@ sst_footer_decode(const unsigned char *header, const unsigned char *footer,
 		               " does not end with %s: cut off?",
 		               name, at, SST_MAGIC);
 	/* Damage would have to hit both to look like a version to come. */
-	if (head_version == version && version != SST_FORMAT_VERSION)
+	if (head_version == version &&
+	    (!version || version > SST_FORMAT_VERSION))
 		return err_set(err, LSMKV_EVERSION,
 		               "%s: header at 0: format version %" PRIu32
-		               ", this program reads %u",
+		               ", this program reads 1 to %u",
 		               name, version, SST_FORMAT_VERSION);
-	if (head_version != SST_FORMAT_VERSION || get_u32(header + 12))
+	if (!head_version || head_version > SST_FORMAT_VERSION ||
+	    get_u32(header + 12))
 		return err_set(err, LSMKV_ECORRUPT,
 		               "%s: header at 0 is damaged", name);
 	if (crc != sum)
@@ -250,7 +252,8 @@ sst_footer_decode(const unsigned char *header, const unsigned char *footer,
 	f->props_bytes = get_u32(footer + 40);
 	f->props_crc = get_u32(footer + 44);
 	f->entries = get_u64(footer + 48);
-	if (version != SST_FORMAT_VERSION || !f->entries || !f->number ||
+	f->version = version;
+	if (version != head_version || !f->entries || !f->number ||
 	    !parts_fit(f, at))
 		return err_set(err, LSMKV_ECORRUPT,
 		               "%s: footer at %" PRIu64 " is damaged", name,

@@ -9,6 +9,12 @@
 
 #include "store/sst_read.h"
 
+/*
+ * A short scan is likely to be asked for again, or what it read to be; a long
+ * one would push everything else out of the cache.
+ */
+#define CACHED_STREAK 16u /* blocks */
+
 struct sst_iter {
 	struct iter iter;
 	struct sst *t;            /* one reference */
@@ -18,8 +24,9 @@ struct sst_iter {
 				     may be given a key that borrows from it */
 	uint32_t block;           /* which one b is */
 	uint32_t at;              /* the entry it stands on */
-	bool fill_cache;
-	struct sst_window window; /* of the file, for !fill_cache */
+	unsigned streak;          /* blocks loaded one after the other */
+	unsigned to_cache;        /* as many of them go into the cache */
+	struct sst_window window; /* of the file, for the others */
 };
 
 static struct sst_iter *
@@ -41,6 +48,14 @@ off_the_end(struct sst_iter *s)
 	return 0;
 }
 
+/* What comes now does not stand beside what was before. */
+static void
+jump(struct sst_iter *s)
+{
+	s->window.ahead = 0;
+	s->streak = 0;
+}
+
 static int
 load(struct sst_iter *s, uint32_t block, bool backward, struct err *err)
 {
@@ -50,8 +65,8 @@ load(struct sst_iter *s, uint32_t block, bool backward, struct err *err)
 	if (s->b && s->block == block)
 		return 0;
 	code = sst_get_block(s->t, s->x, block,
-	                     s->fill_cache ? NULL : &s->window, backward, &b,
-	                     err);
+	                     s->streak < s->to_cache ? NULL : &s->window,
+	                     backward, &b, err);
 	if (code) {
 		s->iter.valid = false;
 		return code;
@@ -60,6 +75,7 @@ load(struct sst_iter *s, uint32_t block, bool backward, struct err *err)
 	s->before = s->b;
 	s->b = b;
 	s->block = block;
+	s->streak++;
 	return 0;
 }
 
@@ -93,7 +109,7 @@ iter_op_first(struct iter *it, struct err *err)
 {
 	struct sst_iter *s = self(it);
 
-	s->window.ahead = 0;
+	jump(s);
 	return to_first_of(s, 0, err);
 }
 
@@ -102,7 +118,7 @@ iter_op_last(struct iter *it, struct err *err)
 {
 	struct sst_iter *s = self(it);
 
-	s->window.ahead = 0;
+	jump(s);
 	return to_last_of(s, s->x->count - 1, err);
 }
 
@@ -116,7 +132,7 @@ iter_op_seek(struct iter *it, struct slice key, uint64_t version,
 
 	if (block == s->x->count)
 		return off_the_end(s);
-	s->window.ahead = 0;
+	jump(s);
 	code = load(s, block, false, err);
 	if (code)
 		return code;
@@ -138,7 +154,7 @@ iter_op_seek_before(struct iter *it, struct slice key, uint64_t version,
 
 	if (block == s->x->count)
 		return iter_op_last(it, err);
-	s->window.ahead = 0;
+	jump(s);
 	code = load(s, block, true, err);
 	if (code)
 		return code;
@@ -208,7 +224,7 @@ sst_iter_new(struct iter **out, struct sst *t, bool fill_cache, struct err *err)
 		return err_nomem(err, sizeof(*s));
 	s->iter.ops = &sst_iter_ops;
 	s->t = sst_ref(t);
-	s->fill_cache = fill_cache;
+	s->to_cache = fill_cache ? CACHED_STREAK : 0;
 	code = sst_get_index(t, fill_cache, &s->x, err);
 	if (code) {
 		iter_op_close(&s->iter);

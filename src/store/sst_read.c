@@ -198,6 +198,12 @@ sst_info_of(const struct sst *t)
 	return &t->info;
 }
 
+uint32_t
+sst_format_version(const struct sst *t)
+{
+	return t->footer.version;
+}
+
 struct sst *
 sst_ref(struct sst *t)
 {
@@ -353,8 +359,8 @@ sst_get_block(struct sst *t, const struct sst_index *x, uint32_t i,
 {
 	uint64_t offset = x->offset[i];
 	uint64_t len = x->offset[i + 1] - offset;
-	struct buf buf = BUF_INIT;
 	struct slice stored;
+	struct buf *scratch;
 	int code;
 
 	*out = (struct sst_block *)(void *)cached(t, offset);
@@ -363,14 +369,19 @@ sst_get_block(struct sst *t, const struct sst_index *x, uint32_t i,
 	if (past_cache) {
 		code = sst_window_read(t, past_cache, offset, len, backward,
 		                       &stored, err);
-		return code ? code : sst_block_make(t, x, i, stored, out, err);
+		return code ? code
+		            : sst_block_make(t, x, i, stored, false, out, err);
 	}
-	code = sst_read_stored(t, offset, len, &buf, err);
+	scratch = sst_scratch(err);
+	if (!scratch)
+		return LSMKV_ENOMEM;
+	code = sst_read_stored(t, offset, len, scratch, err);
 	if (!code)
-		code = sst_block_make(t, x, i, buf_slice(&buf), out, err);
+		code = sst_block_make(t, x, i, buf_slice(scratch), true, out,
+		                      err);
 	if (!code)
 		*out = (struct sst_block *)(void *)keep(t, &(*out)->head);
-	buf_release(&buf);
+	sst_scratch_trim(scratch);
 	return code;
 }
 

@@ -19,13 +19,15 @@
 struct sst_block {
 	struct cache_block head;
 	uint64_t base_version;
-	const unsigned char *data; /* raw payload, in this allocation */
-	const unsigned char *end;  /* behind it */
+	const unsigned char *data; /* rows, in this allocation */
+	const unsigned char *end;  /* behind them */
 	uint32_t *at;              /* of each entry in data, ascending */
 	uint32_t count;            /* entries; at least 1 */
+	uint32_t raw;              /* bytes of its payload, inflated */
 	bool deflated;             /* how it stands on the disk */
 	unsigned char tags[];      /* a byte of each key's hash, so that memchr
-				      finds a key; then at[], then data */
+				      finds a key, if it was made with tags;
+				      then at[], then data */
 };
 
 /* The block index. */
@@ -78,16 +80,24 @@ struct sst_index_record {
 /* ---- loading: checks everything (sst_block.c) ---- */
 
 /*
- * Makes data block i of what was read at its place. One private pin; the
- * caller may hand it to the cache instead.
+ * Makes data block i of what was read at its place, with tags or, where it is
+ * only walked, without. One private pin; the caller may hand it to the cache
+ * instead (with tags).
  */
 int sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
-                   struct slice stored, struct sst_block **out,
+                   struct slice stored, bool tags, struct sst_block **out,
                    struct err *err);
 int sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
                    struct err *err);
 int sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
                     struct err *err);
+/*
+ * This thread's buffer for a block as it stands in the file; NULL when out of
+ * memory. Nothing in it outlives the next use. Trimmed, it gives back what
+ * only a big block needed.
+ */
+struct buf *sst_scratch(struct err *err);
+void sst_scratch_trim(struct buf *scratch);
 /*
  * Checks a block's trailer and inflates it into out (replacing its content).
  * what names it in messages.

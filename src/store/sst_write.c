@@ -17,20 +17,11 @@
 #include "base/planted.h"
 #include "store/bloom.h"
 #include "store/names.h"
+#include "store/sst_columns.h"
 #include "store/sst_format.h"
 
 #define WRITE_BYTES (512u << 10)   /* of one write(2) */
 #define WRITEBACK_BYTES (8u << 20) /* between two hints to the kernel */
-
-/* An entry of the open block; its key and value stand in `open`. */
-struct pending {
-	uint64_t version;
-	uint64_t expires;
-	size_t at; /* of its key in `open`; the value follows */
-	uint32_t key_len;
-	uint32_t value_len;
-	enum entry_kind kind;
-};
 
 struct sst_writer {
 	struct fs_dir *dir;  /* borrowed */
@@ -45,11 +36,12 @@ struct sst_writer {
 	uint64_t hinted;  /* of these, write-back was asked for */
 	uint32_t crc;     /* of what was written */
 
-	struct buf open;         /* keys and values of the open block */
-	struct pending *pending; /* its entries */
+	struct buf open;       /* keys and values of the open block */
+	struct entry *pending; /* its entries, which borrow from it */
 	size_t pending_count, pending_cap;
-	size_t open_bytes; /* what it will take at most, encoded */
-	struct buf raw;    /* a block on its way, encoded */
+	size_t open_bytes;   /* what it will take at most as rows */
+	struct buf raw;      /* a block on its way, encoded */
+	struct buf versions; /* of its entries, packed */
 
 	struct buf last_key; /* of the entry added last */
 	uint64_t last_version;
@@ -90,14 +82,16 @@ write_out(struct sst_writer *w, struct err *err)
 	return 0;
 }
 
-/* Appends raw as a block, deflated where allowed and smaller. */
+/*
+ * Appends raw as a block, deflated where allowed and smaller, as type or the
+ * deflated type that follows it; tail stands behind it as it is.
+ */
 static int
-put_block(struct sst_writer *w, struct slice raw, bool deflate,
-          uint32_t *stored, struct err *err)
+put_block(struct sst_writer *w, struct slice raw, struct slice tail,
+          uint8_t type, bool deflate, uint32_t *stored, struct err *err)
 {
 	uint64_t offset = end_of_file(w);
 	size_t start = w->out.len;
-	uint8_t type = SST_RAW;
 	int code = LSMKV_END;
 
 	if (deflate && w->deflater) {
@@ -106,8 +100,10 @@ put_block(struct sst_writer *w, struct slice raw, bool deflate,
 			return code;
 	}
 	if (!code)
-		type = SST_DEFLATED;
+		type++;
 	else if (buf_append_slice(&w->out, raw, err))
+		return LSMKV_ENOMEM;
+	if (buf_append_slice(&w->out, tail, err))
 		return LSMKV_ENOMEM;
 	if (w->out.len - start > UINT32_MAX - SST_TRAILER_BYTES)
 		return err_set(err, LSMKV_ETOOBIG, "a block of %zu bytes",
@@ -179,36 +175,46 @@ put_index_record(struct sst_writer *w, struct slice next, struct err *err)
 	return 0;
 }
 
+/* The only entry of a block: deflate has nothing to gain from columns. */
+static int
+put_row(struct sst_writer *w, const struct entry *e, uint32_t *stored,
+        struct err *err)
+{
+	unsigned char *at;
+
+	buf_clear(&w->raw);
+	if (buf_reserve(&w->raw, w->open_bytes + SST_BLOCK_HEAD_MAX, err))
+		return LSMKV_ENOMEM;
+	at = put_varint(w->raw.data, e->version);
+	at = put_varint(at, 1);
+	at = entry_encode(e, e->version, at);
+	w->raw.len = (size_t)(at - w->raw.data);
+	return put_block(w, buf_slice(&w->raw), slice_make(NULL, 0), SST_RAW,
+	                 true, stored, err);
+}
+
+static int
+put_columns(struct sst_writer *w, uint32_t *stored, struct err *err)
+{
+	buf_clear(&w->raw);
+	buf_clear(&w->versions);
+	if (sst_columns_encode(w->pending, w->pending_count, &w->raw,
+	                       &w->versions, err))
+		return LSMKV_ENOMEM;
+	return put_block(w, buf_slice(&w->raw), buf_slice(&w->versions),
+	                 SST_COLUMNS, true, stored, err);
+}
+
 static int
 close_block(struct sst_writer *w, struct err *err)
 {
-	uint64_t base = VERSION_MAX;
-	unsigned char *at;
 	uint32_t stored;
 	int code;
 
 	if (!w->pending_count)
 		return 0;
-	for (size_t i = 0; i < w->pending_count; i++)
-		if (w->pending[i].version < base)
-			base = w->pending[i].version;
-
-	buf_clear(&w->raw);
-	if (buf_reserve(&w->raw, w->open_bytes + SST_BLOCK_HEAD_MAX, err))
-		return LSMKV_ENOMEM;
-	at = put_varint(w->raw.data, base);
-	at = put_varint(at, w->pending_count);
-	for (size_t i = 0; i < w->pending_count; i++) {
-		const struct pending *p = &w->pending[i];
-		const unsigned char *key = w->open.data + p->at;
-		struct entry e = { slice_make(key, p->key_len),
-			           slice_make(key + p->key_len, p->value_len),
-			           p->version, p->expires, p->kind };
-
-		at = entry_encode(&e, base, at);
-	}
-	w->raw.len = (size_t)(at - w->raw.data);
-	code = put_block(w, buf_slice(&w->raw), true, &stored, err);
+	code = w->pending_count == 1 ? put_row(w, &w->pending[0], &stored, err)
+	                             : put_columns(w, &stored, err);
 	if (code)
 		return code;
 
@@ -280,25 +286,54 @@ count_entry(struct sst_info *info, const struct entry *e)
 	info->raw_bytes += e->key.len + e->value.len;
 }
 
+/* A copy of s at the end of open, which has room. */
+static struct slice
+keep(struct buf *open, struct slice s)
+{
+	struct slice kept = { open->data + open->len, s.len };
+
+	if (s.len)
+		memcpy(open->data + open->len, s.data, s.len);
+	open->len += s.len;
+	return kept;
+}
+
+/*
+ * Makes the open block ready for an entry of `size` bytes as a row, which may
+ * mean a new one. Its entries borrow from `open`, which therefore gets at once
+ * what it may need.
+ */
+static int
+open_block(struct sst_writer *w, const struct entry *e, size_t size,
+           struct err *err)
+{
+	size_t most = w->options.block_bytes;
+	int code;
+
+	if (w->pending_count && w->open_bytes + size > most) {
+		code = close_block(w, err);
+		if (code)
+			return code;
+	}
+	if (w->pending_count)
+		return 0;
+	code = put_index_record(w, e->key, err);
+	if (code)
+		return code;
+	return buf_reserve(&w->open, size > most ? size : most, err);
+}
+
 static int
 add(struct sst_writer *w, const struct entry *e, struct err *err)
 {
 	bool new_key = !w->props.info.entries ||
 	               !slice_equal(buf_slice(&w->last_key), e->key);
 	size_t size = entry_encoded_size(e, 0);
-	struct pending *p;
-	int code;
+	struct entry *kept;
+	int code = open_block(w, e, size, err);
 
-	if (w->pending_count && w->open_bytes + size > w->options.block_bytes) {
-		code = close_block(w, err);
-		if (code)
-			return code;
-	}
-	if (!w->pending_count) {
-		code = put_index_record(w, e->key, err);
-		if (code)
-			return code;
-	}
+	if (code)
+		return code;
 	if (!w->props.info.entries &&
 	    buf_set(&w->props.info.smallest, e->key, err))
 		return LSMKV_ENOMEM;
@@ -306,22 +341,13 @@ add(struct sst_writer *w, const struct entry *e, struct err *err)
 	         sizeof(*w->pending), err) ||
 	    grow((void **)&w->hashes, w->hash_count, &w->hash_cap,
 	         sizeof(*w->hashes), err) ||
-	    buf_reserve(&w->open, e->key.len + e->value.len, err) ||
 	    (new_key && buf_set(&w->last_key, e->key, err)))
 		return LSMKV_ENOMEM;
 
-	p = &w->pending[w->pending_count++];
-	p->version = e->version;
-	p->expires = e->expires;
-	p->kind = e->kind;
-	p->at = w->open.len;
-	p->key_len = (uint32_t)e->key.len;
-	p->value_len = (uint32_t)e->value.len;
-	memcpy(w->open.data + w->open.len, e->key.data, e->key.len);
-	w->open.len += e->key.len;
-	if (e->value.len)
-		memcpy(w->open.data + w->open.len, e->value.data, e->value.len);
-	w->open.len += e->value.len;
+	kept = &w->pending[w->pending_count++];
+	*kept = *e;
+	kept->key = keep(&w->open, e->key);
+	kept->value = keep(&w->open, e->value);
 	w->open_bytes += size;
 	w->last_version = e->version;
 	if (new_key) {
@@ -410,6 +436,7 @@ static int
 put_tail(struct sst_writer *w, struct err *err)
 {
 	struct sst_footer footer = { .number = w->number };
+	const struct slice none = { NULL, 0 };
 	unsigned char bytes[SST_FOOTER_BYTES];
 	size_t start;
 	int code;
@@ -426,14 +453,14 @@ put_tail(struct sst_writer *w, struct err *err)
 		code = bloom_build(w->hashes, w->hash_count,
 		                   w->options.bits_per_key, &w->raw, err);
 		if (!code)
-			code = put_block(w, buf_slice(&w->raw), false,
-			                 &footer.filter_bytes, err);
+			code = put_block(w, buf_slice(&w->raw), none, SST_RAW,
+			                 false, &footer.filter_bytes, err);
 		if (code)
 			return code;
 	}
 	footer.index_offset = end_of_file(w);
-	code = put_block(w, buf_slice(&w->index), true, &footer.index_bytes,
-	                 err);
+	code = put_block(w, buf_slice(&w->index), none, SST_RAW, true,
+	                 &footer.index_bytes, err);
 	if (code)
 		return code;
 
@@ -447,8 +474,8 @@ put_tail(struct sst_writer *w, struct err *err)
 	if (buf_set(&w->props.info.largest, buf_slice(&w->last_key), err) ||
 	    sst_props_encode(&w->props, &w->raw, err))
 		return LSMKV_ENOMEM;
-	code = put_block(w, buf_slice(&w->raw), false, &footer.props_bytes,
-	                 err);
+	code = put_block(w, buf_slice(&w->raw), none, SST_RAW, false,
+	                 &footer.props_bytes, err);
 	if (code)
 		return code;
 	assert(w->out.len == start + footer.props_bytes);
@@ -532,6 +559,7 @@ sst_writer_abort(struct sst_writer *w)
 	buf_release(&w->out);
 	buf_release(&w->open);
 	buf_release(&w->raw);
+	buf_release(&w->versions);
 	buf_release(&w->last_key);
 	buf_release(&w->index);
 	buf_release(&w->waiting_key);

@@ -22,6 +22,7 @@
 #include "cli/cli.h"
 #include "lib/tmpdir.h"
 #include "store/manifest.h"
+#include "store/sst.h"
 #include "store/store.h"
 #include "store/wal.h"
 
@@ -75,12 +76,16 @@ kind_of(const char *word)
 }
 
 static struct content
-read_content(const char *name)
+read_content(const char *version)
 {
 	struct content c = { NULL, 0 };
-	char *path = source_path(name), *line = NULL;
-	FILE *in = fopen(path, "r");
+	char name[16], *path, *line = NULL;
 	size_t cap = 0;
+	FILE *in;
+
+	snprintf(name, sizeof(name), "%s.txt", version);
+	path = source_path(name);
+	in = fopen(path, "r");
 
 	if (!in)
 		fail_msg("%s cannot be read", path);
@@ -178,24 +183,31 @@ assert_verifies(const char *path)
 }
 
 /*
- * The golden store is worth something: files in levels 0 to 2, records in the
- * log, and entries of all kinds.
+ * Each golden store is worth something: SSTs of its version in levels 0 to 2,
+ * records in the log, and entries of all kinds.
  */
 static void
-test_golden_v1_has_everything(void **state)
+test_golden_has_everything(void **state)
 {
-	char *golden = source_path("v1");
+	const char *version = *state;
+	char *golden = source_path(version);
 	struct manifest m = MANIFEST_INIT;
 	struct wal_replay_result log;
 	struct fs_dir *dir = NULL;
-	struct content c = read_content("v1.txt");
+	struct content c = read_content(version);
 	uint64_t tombstones = 0, expiring = 0;
 	unsigned levels = 0, kinds = 0;
 
-	(void)state;
 	assert_int_equal(fs_dir_open(&dir, golden, false, NULL), 0);
 	assert_int_equal(manifest_load(dir, &m, NULL), 0);
 	for (size_t i = 0; i < m.file_count; i++) {
+		struct sst *t;
+
+		assert_int_equal(
+			sst_open(&t, dir, &m.files[i].info, NULL, NULL), 0);
+		assert_int_equal(sst_format_version(t),
+		                 strtoul(version + 1, NULL, 10));
+		sst_unref(t);
 		levels |= 1u << m.files[i].level;
 		tombstones += m.files[i].info.tombstones;
 		expiring += m.files[i].info.min_expires != 0;
@@ -216,17 +228,16 @@ test_golden_v1_has_everything(void **state)
 	free(golden);
 }
 
-/* A store of format version 1 opens and gives back every entry, for ever. */
+/* A store of an older format opens and gives back every entry, for ever. */
 static void
-test_golden_v1_opens(void **state)
+test_golden_opens(void **state)
 {
-	char *golden = source_path("v1"), *path = tmpdir_copy(golden);
-	struct content c = read_content("v1.txt");
+	char *golden = source_path(*state), *path = tmpdir_copy(golden);
+	struct content c = read_content(*state);
 	struct store_options options;
 	struct store *s = NULL;
 	struct err err = ERR_INIT;
 
-	(void)state;
 	assert_true(c.count > 100);
 	assert_verifies(path);
 	store_options_init(&options);
@@ -251,9 +262,12 @@ test_golden_v1_opens(void **state)
 int
 main(void)
 {
+	static char v1[] = "v1", v2[] = "v2";
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden_v1_has_everything),
-		cmocka_unit_test(test_golden_v1_opens),
+		cmocka_unit_test_prestate(test_golden_has_everything, v1),
+		cmocka_unit_test_prestate(test_golden_opens, v1),
+		cmocka_unit_test_prestate(test_golden_has_everything, v2),
+		cmocka_unit_test_prestate(test_golden_opens, v2),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);
