@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/fsmap.h"
 #include "base/planted.h"
 #include "store/names.h"
 #include "store/wal_format.h"
@@ -12,6 +13,8 @@
 #define ALLOCATE_MOST (16u << 20)   /* bytes of disk space at once */
 #define ALLOCATE_UNIT 4096u
 #define ZEROS_AHEAD (64u << 10) /* bytes of zeros written at once */
+#define MAP_BYTES (1u << 20)    /* of the file in memory at once */
+#define MAP_RECORD_MOST 1024u   /* bytes; for longer ones pwrite is cheaper */
 #define RECORD_KEEP (4u << 20)  /* bytes of memory kept from record to record */
 
 struct wal {
@@ -24,6 +27,8 @@ struct wal {
 	uint64_t zeroed;    /* up to here they were written, if only with
 				    zeros */
 	bool zeroes;        /* syncs are many: it pays to write zeros */
+	struct fs_map map;  /* where the next records go, when syncs are few */
+	bool maps;          /* they are, and nothing is wrong with maps */
 	_Atomic uint64_t appended; /* = end, for wal_sync in other threads */
 	_Atomic uint64_t synced;   /* up to here it is on disk */
 	_Atomic bool prior_synced; /* and so are all segments before */
@@ -70,6 +75,8 @@ wal_create(struct wal **out, struct fs_dir *dir,
 	w->end = WAL_HEADER_BYTES;
 	w->allocated = ALLOCATE_FIRST;
 	w->zeroes = !header->relaxed;
+	w->map = (struct fs_map)FS_MAP_INIT;
+	w->maps = header->relaxed;
 	atomic_init(&w->appended, w->end);
 	atomic_init(&w->synced, w->end);
 	atomic_init(&w->prior_synced,
@@ -110,6 +117,7 @@ wal_close(struct wal *w)
 {
 	if (!w)
 		return;
+	fs_unmap(&w->map);
 	fs_close(&w->file);
 	buf_release(&w->record);
 	free(w);
@@ -199,6 +207,35 @@ write_zeros(struct wal *w, uint64_t len)
 		fs_write(&w->file, zeros, (size_t)n, from, NULL, NULL);
 }
 
+/*
+ * Writes the record through the map, a piece of the file that moves along.
+ * After a sync the kernel takes the first store to each page for a fault, so
+ * this pays only where syncs are few. False where it was not done, or not in
+ * full (*some): then write(2) has to do it, and to say what is wrong.
+ */
+static bool
+write_mapped(struct wal *w, bool *some)
+{
+	uint64_t from = w->end & ~(uint64_t)(FS_MAP_UNIT - 1);
+	uint64_t len = w->allocated - from;
+
+	if (!w->maps || w->record.len > MAP_RECORD_MOST)
+		return false;
+	if (!fs_map_holds(&w->map, w->end, w->record.len)) {
+		fs_unmap(&w->map);
+		w->maps = fs_map(&w->map, &w->file, from,
+		                 len < MAP_BYTES ? (size_t)len : MAP_BYTES);
+		if (!w->maps)
+			return false;
+	}
+	if (fs_map_write(&w->map, w->record.data, w->record.len, w->end))
+		return true;
+	*some = true;
+	w->maps = false;
+	fs_unmap(&w->map);
+	return false;
+}
+
 int
 wal_append(struct wal *w, bool *partial, struct err *err)
 {
@@ -207,6 +244,7 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 		atomic_load_explicit(&w->synced, memory_order_acquire);
 	size_t unpadded = r->len, payload = r->len - WAL_RECORD_HEADER_BYTES;
 	size_t written = 0;
+	bool some = false; /* of the record may be in the file */
 	unsigned char *b;
 	int rc;
 
@@ -235,7 +273,8 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 		return rc;
 	}
 	write_zeros(w, r->len);
-	rc = fs_write(&w->file, b, r->len, w->end, &written, err);
+	if (!write_mapped(w, &some))
+		rc = fs_write(&w->file, b, r->len, w->end, &written, err);
 	if (rc && PLANTED("wal.appends_after_partial"))
 		w->end = wal_align(w->end + written);
 	if (rc) {
@@ -246,7 +285,7 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 		 * If only padding is missing, the record is whole, though
 		 * nobody is told that it was written: undo its beginning.
 		 */
-		if (written)
+		if (written || some)
 			fs_write(&w->file, nothing, sizeof(nothing), w->end,
 			         NULL, NULL);
 		return rc;

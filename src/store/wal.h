@@ -57,7 +57,8 @@ int wal_begin(struct wal *w, uint64_t first_version, struct err *err);
 /* Adds an entry to it; e->version is first_version + entries so far. */
 int wal_add(struct wal *w, const struct entry *e, struct err *err);
 /*
- * Appends the record with one write(2), into space allocated before it. On
+ * Appends the record, with one write(2) or, where syncs are few and it is
+ * short, with a store to a map of the file; into space allocated before it. On
  * LSMKV_ENOSPC or any other error nothing counts as appended, and the same
  * record may be tried again; but if *partial is then set, bytes of it may be
  * in the file and this segment must not be appended to any more.

@@ -21,10 +21,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "base/fsmap.h"
 
 #define WRAPPED(type, name, ...)                                               \
 	type __real_##name(__VA_ARGS__);                                       \
@@ -39,6 +42,9 @@ WRAPPED(ssize_t, read, int, void *, size_t);
 WRAPPED(ssize_t, pread, int, void *, size_t, off_t);
 WRAPPED(ssize_t, write, int, const void *, size_t);
 WRAPPED(ssize_t, pwrite, int, const void *, size_t, off_t);
+WRAPPED(bool, fs_map_write, const struct fs_map *, const void *, size_t,
+        uint64_t);
+WRAPPED(void *, mmap, void *, size_t, int, int, int, off_t);
 WRAPPED(int, fallocate, int, int, off_t, off_t);
 WRAPPED(int, ftruncate, int, off_t);
 WRAPPED(int, fsync, int);
@@ -601,31 +607,66 @@ __wrap_write(int fd, const void *data, size_t len)
 	return __real_write(fd, data, v == IS_SHORT ? shorter(len) : len);
 }
 
+static void
+note_write(int fd, const void *data, size_t len, uint64_t offset)
+{
+	uint64_t file = number_of_fd(fd);
+	struct fault_event *e;
+
+	if (!file)
+		return;
+	e = add_event(EVENT_WRITE, file, NULL);
+	e->offset = offset;
+	e->len = len;
+	e->data = __real_malloc(len);
+	if (!e->data)
+		no_memory();
+	memcpy(e->data, data, len);
+}
+
 ssize_t
 __wrap_pwrite(int fd, const void *data, size_t len, off_t offset)
 {
 	enum verdict v = judge(FAULT_WRITE, "pwrite", fd, NULL);
-	struct fault_event *e;
 	bool traced;
 	ssize_t n;
-	uint64_t file;
 
 	if (v == FAILS)
 		return -1;
 	traced = trace_begin();
 	n = __real_pwrite(fd, data, v == IS_SHORT ? shorter(len) : len, offset);
-	file = traced && n > 0 ? number_of_fd(fd) : 0;
-	if (file) {
-		e = add_event(EVENT_WRITE, file, NULL);
-		e->offset = (uint64_t)offset;
-		e->len = (uint64_t)n;
-		e->data = __real_malloc((size_t)n);
-		if (!e->data)
-			no_memory();
-		memcpy(e->data, data, (size_t)n);
-	}
+	if (traced && n > 0)
+		note_write(fd, data, (size_t)n, (uint64_t)offset);
 	trace_end(traced);
 	return n;
+}
+
+/* Fails as a store does that ends in SIGBUS: nothing tells why. */
+bool
+__wrap_fs_map_write(const struct fs_map *map, const void *data, size_t len,
+                    uint64_t offset)
+{
+	enum verdict v = judge(FAULT_WRITE, "fs_map_write", map->fd, NULL);
+	bool traced, stored;
+
+	if (v == FAILS)
+		return false;
+	if (v == IS_SHORT)
+		len = shorter(len);
+	traced = trace_begin();
+	stored = __real_fs_map_write(map, data, len, offset);
+	if (traced && stored)
+		note_write(map->fd, data, len, offset);
+	trace_end(traced);
+	return stored && v == PASSES;
+}
+
+void *
+__wrap_mmap(void *at, size_t len, int access, int flags, int fd, off_t offset)
+{
+	return fails(FAULT_MAP, "mmap", fd, NULL)
+	               ? MAP_FAILED
+	               : __real_mmap(at, len, access, flags, fd, offset);
 }
 
 int

@@ -27,7 +27,7 @@
 enum fault_kind {
 	FAULT_OPEN = 1 << 0, /* open, openat, flopenat, accept4, memfd_create */
 	FAULT_READ = 1 << 1, /* read, pread */
-	FAULT_WRITE = 1 << 2,    /* write, pwrite */
+	FAULT_WRITE = 1 << 2,    /* write, pwrite, fs_map_write */
 	FAULT_ALLOCATE = 1 << 3, /* fallocate */
 	FAULT_TRUNCATE = 1 << 4, /* ftruncate */
 	FAULT_SYNC = 1 << 5,     /* fsync of a file */
@@ -43,10 +43,11 @@ enum fault_kind {
 	FAULT_MALLOC = 1 << 15,  /* malloc, calloc, realloc, ..., strdup */
 	FAULT_THREAD = 1 << 16,  /* pthread_create */
 	FAULT_SPAWN = 1 << 17,   /* posix_spawn, pipe2, pidfd_open */
+	FAULT_MAP = 1 << 18,     /* mmap */
 };
-#define FAULT_KINDS 18u
-#define FAULT_ALL_FILES 0x7fffu
-#define FAULT_ALL 0x3ffffu
+#define FAULT_KINDS 19u
+#define FAULT_ALL_FILES 0x47fffu
+#define FAULT_ALL 0x7ffffu
 
 enum fault_how {
 	FAULT_FAILS, /* nothing is done; the call answers `error` */

@@ -155,6 +155,10 @@ static const struct kind {
 	  { { EAGAIN, FAULT_FAILS, false, true },
 	    { EMFILE, FAULT_FAILS, false, false },
 	    { ENOMEM, FAULT_FAILS, false, false } } },
+	{ "map",
+	  FAULT_MAP,
+	  { { ENOMEM, FAULT_FAILS, false, true },
+	    { ENODEV, FAULT_FAILS, false, false } } },
 };
 
 /* ---- the state that the store must be in ---- */

@@ -228,6 +228,44 @@ damage_before_a_synced_record(void **state)
 	assert_int_equal(next, 3);
 }
 
+/* Records of all lengths, written through a map of the file or not. */
+static void
+relaxed_log_is_whole(void **state)
+{
+	static const size_t lengths[] = { 100, 800, 3000, 20, 100000, 1 };
+	struct log *l = *state;
+	struct wal_replay_result r;
+	struct wal *w = create(l, 1, 0, 0, 1, true);
+	uint64_t next, first = 1;
+
+	for (unsigned i = 0; i < 60; i++, first += 2)
+		append(w, first, 2, lengths[i % 6]);
+	wal_close(w);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(next, first);
+	assert_int_equal(r.dropped_offset, 0);
+}
+
+/* The map loses its file, and SIGBUS comes: write(2) does it then. */
+static void
+map_that_fails_is_replaced(void **state)
+{
+	struct log *l = *state;
+	struct wal_replay_result r;
+	struct wal *w = create(l, 1, 0, 0, 1, true);
+	uint64_t next, first = 1;
+
+	for (unsigned i = 0; i < 100; i++, first += 2) {
+		append(w, first, 2, 100);
+		if (i == 20)
+			tmpdir_truncate(l->path, "000001.wal", 8192);
+	}
+	wal_close(w);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(next, first);
+	assert_int_equal(r.dropped_offset, 0);
+}
+
 /* In relaxed modes, what no later record proves to be synced is dropped. */
 static void
 relaxed_log_drops_unsynced(void **state)
@@ -563,6 +601,8 @@ main(void)
 		TEST(round_trip),
 		TEST(torn_tail),
 		TEST(damage_before_a_synced_record),
+		TEST(relaxed_log_is_whole),
+		TEST(map_that_fails_is_replaced),
 		TEST(relaxed_log_drops_unsynced),
 		TEST(relaxed_log_drops_later_segments),
 		TEST(damage_in_sealed_segment),
