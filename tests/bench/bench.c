@@ -41,8 +41,8 @@ const struct suite suites[] = {
 	  suite_cached },
 	{ "sync", "durable fills by 1, 16 and 64 threads", true, false,
 	  suite_sync },
-	{ "mixed", "a reader beside a writer", true, false, suite_mixed },
-	{ "values", "values of 1 KB, 10 KB, 1 MB", true, false, suite_values },
+	{ "mixed", "a reader beside a writer", true, true, suite_mixed },
+	{ "values", "values of 1 KB, 10 KB, 1 MB", true, true, suite_values },
 	{ "long", "a long fill, over time", true, true, suite_long },
 	{ "open", "opening after kill -9", true, true, suite_open },
 	{ "growth", "1 M, 10 M, 50 M entries; takes an hour or more", false,
@@ -53,10 +53,10 @@ const unsigned suite_count = sizeof(suites) / sizeof(*suites);
 struct settings settings = {
 	.entries = 2000000,
 	.value_len = 100,
-	.seconds = 2,
+	.seconds = 1,
 	.sync_writes = 40000,
 	.memtable_bytes = 64u << 20,
-	.long_entries = 10000000,
+	.long_entries = 5000000,
 	.long_seconds = 60,
 	.open_gb = 1,
 	.growth = "1,10,50",
@@ -90,11 +90,13 @@ print_help(void)
 	       "  --turns N           medians over so many; default 3\n"
 	       "  --entries N         default 2000000\n"
 	       "  --value BYTES       default 100\n"
-	       "  --seconds S         of each read workload; default 2\n"
+	       "  --seconds S         of each read workload; default 1\n"
 	       "  --sync-writes N     of each durable fill; default 40000\n"
 	       "  --memtable MB       one of three write buffers; default 64\n"
 	       "  --cache MB          default: a quarter of the data\n"
-	       "  --long-entries N    of the long fill; default 10000000,\n"
+	       "  --within MB         a memory cgroup for every engine, page\n"
+	       "                      cache included; default: LMDB alone\n"
+	       "  --long-entries N    of the long fill; default 5000000,\n"
 	       "  --long-seconds S    which ends then at the latest; 60\n"
 	       "  --open-gb N         in the store that is killed; default 1\n"
 	       "  --growth LIST       millions of entries; default 1,10,50\n"
@@ -132,6 +134,7 @@ parse(int argc, char **argv)
 		{ "sync-writes", required_argument, NULL, 'w' },
 		{ "memtable", required_argument, NULL, 'm' },
 		{ "cache", required_argument, NULL, 'c' },
+		{ "within", required_argument, NULL, 'W' },
 		{ "long-entries", required_argument, NULL, 'l' },
 		{ "long-seconds", required_argument, NULL, 'L' },
 		{ "open-gb", required_argument, NULL, 'o' },
@@ -178,6 +181,10 @@ parse(int argc, char **argv)
 		case 'c':
 			settings.cache_bytes =
 				(uint64_t)number(optarg, 1, 1 << 20) << 20;
+			break;
+		case 'W':
+			settings.within_bytes =
+				(uint64_t)number(optarg, 16, 1 << 20) << 20;
 			break;
 		case 'l':
 			settings.long_entries =
@@ -245,12 +252,11 @@ print_engines(void)
 #ifndef HAVE_LMDB
 	printf("  lmdb     is left out: apt-get install liblmdb-dev\n");
 #endif
-#ifdef HAVE_LMDB
 	if (!memory_group_available(why, sizeof(why)))
-		printf("  lmdb: %s\n", why);
-#else
-	(void)why;
-#endif
+		printf("  %s\n", why);
+	else if (settings.within_bytes)
+		printf("  all of them inside a memory cgroup of %.0f MB\n",
+		       (double)settings.within_bytes / MB);
 	fflush(stdout);
 }
 

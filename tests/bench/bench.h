@@ -31,6 +31,8 @@ struct settings {
 	uint64_t sync_writes;    /* of each synced fill */
 	uint64_t memtable_bytes; /* a write buffer; see session.h */
 	uint64_t cache_bytes;    /* 0: a quarter of the data */
+	uint64_t within_bytes;   /* of a memory cgroup for every engine, page
+	                            cache included; 0: for LMDB alone */
 	uint64_t long_entries;   /* of the long fill, */
 	double long_seconds;     /* which ends then at the latest */
 	double open_gb;          /* in the store that is killed and opened */

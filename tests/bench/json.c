@@ -73,12 +73,14 @@ write_settings(FILE *f)
 	        "\"settings\":{\"entries\":%" PRIu64 ",\"value_bytes\":%" PRIu64
 	        ",\"read_seconds\":%g,\"sync_writes\":%" PRIu64
 	        ",\"memtable_bytes\":%" PRIu64 ",\"cache_bytes\":%" PRIu64
-	        ",\"long_entries\":%" PRIu64 ",\"long_seconds\":%g"
+	        ",\"within_bytes\":%" PRIu64 ",\"long_entries\":%" PRIu64
+	        ",\"long_seconds\":%g"
 	        ",\"open_gb\":%g,\"turns\":%u},\n",
 	        settings.entries, settings.value_len, settings.seconds,
 	        settings.sync_writes, settings.memtable_bytes,
-	        settings.cache_bytes, settings.long_entries,
-	        settings.long_seconds, settings.open_gb, settings.turns);
+	        settings.cache_bytes, settings.within_bytes,
+	        settings.long_entries, settings.long_seconds, settings.open_gb,
+	        settings.turns);
 }
 
 static void

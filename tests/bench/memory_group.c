@@ -111,8 +111,8 @@ memory_group_available(char *why, unsigned len)
 	if (choose(false) || choose(true))
 		return true;
 	snprintf(why, len,
-	         "no memory cgroup can be made (%s); its page cache is not "
-	         "bounded",
+	         "no memory cgroup can be made (%s): LMDB has all of the page "
+	         "cache",
 	         getuid() ? "try as root" : "no such controller here");
 	return false;
 }

@@ -41,7 +41,9 @@ session_init(struct session *s, const struct bench_engine *engine,
 {
 	*s = (struct session){ .engine = engine, .data = *data };
 	session_config(&s->config, dir, data, cached, sync);
-	if (engine->page_cache && cached == CACHE_AS_SET)
+	if (cached == CACHE_AS_SET && settings.within_bytes)
+		memory_group_enter(settings.within_bytes);
+	else if (cached == CACHE_AS_SET && engine->page_cache)
 		memory_group_enter(s->config.memory_bytes);
 }
 

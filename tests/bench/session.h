@@ -12,7 +12,8 @@
  *
  * Where everything is said to be cached, the block caches are larger than the
  * data, and LMDB may have as much of the page cache as it wants. The page
- * cache of the others is not bounded; compressed files are in it.
+ * cache of the others is not bounded, and holds their compressed files: unless
+ * --within has all of them run inside a memory cgroup.
  */
 #ifndef LSMKV_BENCH_SESSION_H
 #define LSMKV_BENCH_SESSION_H

@@ -82,7 +82,7 @@ suite_long(const struct bench_engine *e, const char *dir)
 	session_init(&s, e, dir, &data, CACHE_AS_SET, false);
 	s.config.data_bytes *= BEFORE + 1;
 	session_open(&s);
-	workload_fill(&s, "long: fill before", 1, 0, before);
+	workload_fill(&s, "long: fill before", 1, 0, before, 0);
 	e->compact(s.db);
 	workload_warm_up(&s);
 	read_idle(&s, "long: read before");

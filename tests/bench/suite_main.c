@@ -13,6 +13,8 @@
 #include "bench/measure.h"
 #include "bench/workload.h"
 
+#define OVERWRITE_S 10 /* an engine that is slow at it has shown it by then */
+
 /* As --entries and --value say. */
 static struct data
 data_as_set(void)
@@ -69,7 +71,7 @@ suite_main(const struct bench_engine *e, const char *dir)
 	session_open(&s);
 	measure_tell((double)s.config.memory_bytes / MB, "memory given MB");
 	measure_tell(footprint_memory_mb(), "memory before the load MB");
-	workload_fill(&s, "fill", 1, 0, data.entries);
+	workload_fill(&s, "fill", 1, 0, data.entries, 0);
 	workload_read(&s, "read after fill", READ, 1);
 	session_settle();
 	tell_write_amplification(&s, "settled");
@@ -85,7 +87,7 @@ suite_main(const struct bench_engine *e, const char *dir)
 	workload_read(&s, "read missing", READ_MISSING, 1);
 	workload_scan(&s, "scan forward", false, UINT64_MAX);
 	workload_scan(&s, "scan backward", true, UINT64_MAX);
-	workload_fill(&s, "overwrite", 1, 0, data.entries);
+	workload_fill(&s, "overwrite", 1, 0, data.entries, OVERWRITE_S);
 	session_settle();
 	measure_tell(footprint_memory_mb(), "memory at rest MB");
 	measure_tell(footprint_peak_mb(), "peak memory MB");
@@ -104,7 +106,7 @@ suite_cached(const struct bench_engine *e, const char *dir)
 
 	session_init(&s, e, dir, &data, CACHE_ALL, false);
 	session_open(&s);
-	workload_fill(&s, "fill, cached", 1, 0, data.entries);
+	workload_fill(&s, "fill, cached", 1, 0, data.entries, 0);
 	e->compact(s.db);
 	workload_warm_up(&s);
 	workload_read(&s, "cached read", READ, 1);
@@ -138,7 +140,7 @@ suite_sync(const struct bench_engine *e, const char *dir)
 			count /= 8;
 		snprintf(name, sizeof(name), "synced fill, %u thread%s",
 		         threads[i], threads[i] == 1 ? "" : "s");
-		workload_fill(&s, name, threads[i], from, count);
+		workload_fill(&s, name, threads[i], from, count, 0);
 		from += count;
 	}
 	session_close(&s);
@@ -156,7 +158,7 @@ suite_mixed(const struct bench_engine *e, const char *dir)
 
 	session_init(&s, e, dir, &data, CACHE_AS_SET, false);
 	session_open(&s);
-	workload_fill(&s, "mixed: fill", 1, 0, data.entries);
+	workload_fill(&s, "mixed: fill", 1, 0, data.entries, 0);
 	e->compact(s.db);
 	workload_warm_up(&s);
 	workload_read(&s, "mixed: read alone", READ, 1);
@@ -195,7 +197,7 @@ suite_values(const struct bench_engine *e, const char *dir)
 		session_open(&s);
 		snprintf(name, sizeof(name), "fill, %u B values",
 		         (unsigned)lens[i]);
-		workload_fill(&s, name, 1, 0, data.entries);
+		workload_fill(&s, name, 1, 0, data.entries, 0);
 		snprintf(name, sizeof(name), "read, %u B values",
 		         (unsigned)lens[i]);
 		workload_read(&s, name, READ, 1);

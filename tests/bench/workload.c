@@ -211,12 +211,14 @@ workload_tell_latency(const char *name, const struct histogram *h)
 
 void
 workload_fill(struct session *s, const char *name, unsigned threads,
-              uint64_t from, uint64_t count)
+              uint64_t from, uint64_t count, double seconds)
 {
-	const struct load like = {
+	struct load like = {
 		.session = s, .kind = FILL, .from = from, .count = count
 	};
 
+	if (seconds > 0)
+		like.until = now_ns() + (uint64_t)(seconds * 1e9);
 	run_and_tell(name, &like, threads);
 }
 

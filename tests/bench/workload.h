@@ -43,13 +43,13 @@ void load_start(struct load *l);
 void load_join(struct load *l);
 
 /*
- * Threads that fill the store with `count` entries, or read from it for as
- * many seconds as --seconds says, together; tells the rate and the latencies
+ * Threads that write `count` entries (but for no longer than `seconds`, when
+ * that is not 0), or read for as long as --seconds says; tells the rate and the latencies
  * as rows "name k/s", "name, p50 us" and so on. Reads that do not find what
  * was written, or find what was not, end the process.
  */
 void workload_fill(struct session *s, const char *name, unsigned threads,
-                   uint64_t from, uint64_t count);
+                   uint64_t from, uint64_t count, double seconds);
 void workload_read(struct session *s, const char *name, enum load_kind kind,
                    unsigned threads);
 /* Reads so many that every block has been seen; tells nothing. */
