@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/planted.h"
+#include "base/waits.h"
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 #define DIR_MODE 0750
@@ -407,9 +408,12 @@ fs_read_some(const struct fs_file *file, void *to, size_t len, uint64_t offset,
 
 	*got = 0;
 	while (done < len) {
-		ssize_t n = pread(file->fd, at + done, len - done,
-		                  (off_t)(offset + done));
+		ssize_t n;
 
+		waits_begin();
+		n = pread(file->fd, at + done, len - done,
+		          (off_t)(offset + done));
+		waits_end();
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && !PLANTED("fsio.read_error_is_end"))

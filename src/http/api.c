@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* The endpoints; see api.h, and doc/api.md for the contract. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,17 +32,18 @@ struct endpoint {
 	unsigned methods;  /* enum request_method, or'ed */
 	const char *allow; /* the same as text */
 	bool takes_body;
-	void (*answer)(struct api *a, struct request *r, struct response *res);
+	/* True if call->op is to be written, false if it has answered. */
+	bool (*begin)(struct api *a, struct api_call *call);
 };
 
-static void answer_get(struct api *a, struct request *r, struct response *res);
-static void answer_set(struct api *a, struct request *r, struct response *res);
-static void answer_del(struct api *a, struct request *r, struct response *res);
+static bool begin_get(struct api *a, struct api_call *call);
+static bool begin_set(struct api *a, struct api_call *call);
+static bool begin_del(struct api *a, struct api_call *call);
 
 static const struct endpoint endpoints[] = {
-	{ "/get", METHOD_GET | METHOD_HEAD, "GET, HEAD", false, answer_get },
-	{ "/set", METHOD_POST, "POST", true, answer_set },
-	{ "/del", METHOD_DELETE, "DELETE", false, answer_del },
+	{ "/get", METHOD_GET | METHOD_HEAD, "GET, HEAD", false, begin_get },
+	{ "/set", METHOD_POST, "POST", true, begin_set },
+	{ "/del", METHOD_DELETE, "DELETE", false, begin_del },
 };
 
 static const struct endpoint *
@@ -127,14 +129,14 @@ static bool
 read_query_key(struct request *r, struct buf *key, struct response *res)
 {
 	struct query query = query_make(r->query);
-	struct buf value = BUF_INIT;
 	struct err err = ERR_INIT;
 	char shown[64], detail[DETAIL_MAX];
-	bool found = false, ok = false;
+	bool found = false;
 	int rc;
 
-	for (;;) {
-		rc = query_next(&query, &r->body, &value, &err);
+	for (;; found = true) {
+		/* Only the first one gets past what follows. */
+		rc = query_next(&query, &r->body, key, &err);
 		if (rc)
 			break;
 		if (!slice_equal(buf_slice(&r->body), slice_str("key"))) {
@@ -144,17 +146,13 @@ read_query_key(struct request *r, struct buf *key, struct response *res)
 			         slice_printable(buf_slice(&r->body), shown,
 			                         sizeof(shown)));
 			api_problem_set(res, PROBLEM_PARAMETER_UNKNOWN, detail);
-			goto out;
+			return false;
 		}
 		if (found) {
 			api_problem_set(res, PROBLEM_KEY_TWICE,
 			                "the query string has two keys");
-			goto out;
+			return false;
 		}
-		found = true;
-		rc = buf_set(key, buf_slice(&value), &err);
-		if (rc)
-			break;
 	}
 	if (rc == LSMKV_EINVAL) {
 		api_problem_set(res, PROBLEM_QUERY_INVALID, err.message);
@@ -166,11 +164,9 @@ read_query_key(struct request *r, struct buf *key, struct response *res)
 		         find_endpoint(r)->path);
 		api_problem_set(res, PROBLEM_KEY_MISSING, detail);
 	} else {
-		ok = check_key(buf_slice(key), res);
+		return check_key(buf_slice(key), res);
 	}
-out:
-	buf_release(&value);
-	return ok;
+	return false;
 }
 
 /* Makes res, whose memory holds a value, the answer that carries it. */
@@ -193,41 +189,38 @@ answer_value(struct response *res, const struct entry_info *info)
 	res->body = buf_slice(&res->memory);
 }
 
-static void
-answer_get(struct api *a, struct request *r, struct response *res)
+static bool
+begin_get(struct api *a, struct api_call *call)
 {
-	struct buf key = BUF_INIT;
+	struct response *res = call->response;
 	struct entry_info info = { 0 };
-	struct err err = ERR_INIT;
 	int rc;
 
-	if (read_query_key(r, &key, res)) {
-		rc = engine_get(a->engine, buf_slice(&key), 0, &res->memory,
-		                &info, &err);
-		if (rc)
-			engine_problem(a, r, res, rc, &err);
-		else
-			answer_value(res, &info);
-	}
-	buf_release(&key);
+	if (!read_query_key(call->request, &call->key, res))
+		return false;
+	rc = engine_get(a->engine, buf_slice(&call->key), 0, &res->memory,
+	                &info, &call->err);
+	if (rc)
+		engine_problem(a, call->request, res, rc, &call->err);
+	else
+		answer_value(res, &info);
+	return false;
 }
 
-static void
-answer_set(struct api *a, struct request *r, struct response *res)
+static bool
+begin_set(struct api *a, struct api_call *call)
 {
+	struct response *res = call->response;
 	struct api_json json;
 	struct api_pair pair;
-	struct op op = { .condition = OP_ALWAYS };
-	struct err err = ERR_INIT;
-	int rc;
 
-	if (!api_json_begin(&json, &r->body) || !api_json_pair(&json, &pair) ||
-	    !api_json_end(&json)) {
+	if (!api_json_begin(&json, &call->request->body) ||
+	    !api_json_pair(&json, &pair) || !api_json_end(&json)) {
 		api_problem_set(res, json.problem, json.detail);
-		return;
+		return false;
 	}
 	if (!check_key(pair.key, res))
-		return;
+		return false;
 	if (pair.value.len > a->max_value_bytes) {
 		char detail[DETAIL_MAX];
 
@@ -235,47 +228,152 @@ answer_set(struct api *a, struct request *r, struct response *res)
 		         "the value has %zu bytes; --max-value allows %" PRIu64,
 		         pair.value.len, a->max_value_bytes);
 		api_problem_set(res, PROBLEM_VALUE_TOO_BIG, detail);
-		return;
+		return false;
 	}
-	op.key = pair.key;
-	op.value = pair.value;
-	op.kind = pair.is_text ? ENTRY_TEXT : ENTRY_JSON;
-	rc = engine_write(a->engine, &op, 1, NULL, &err);
-	if (rc)
-		engine_problem(a, r, res, rc, &err);
-	else
-		res->version = op.version;
+	call->op = (struct op){
+		.key = pair.key,
+		.value = pair.value,
+		.kind = pair.is_text ? ENTRY_TEXT : ENTRY_JSON,
+		.condition = OP_ALWAYS,
+	};
+	return true;
 }
 
-static void
-answer_del(struct api *a, struct request *r, struct response *res)
+static bool
+begin_del(struct api *a, struct api_call *call)
 {
-	struct buf key = BUF_INIT;
-	struct op op = {
+	(void)a;
+	if (!read_query_key(call->request, &call->key, call->response))
+		return false;
+	call->op = (struct op){
+		.key = buf_slice(&call->key),
 		.kind = ENTRY_TOMBSTONE,
 		.condition = OP_IF_PRESENT,
 		.want_old = true,
+		.old = call->response->memory,
 	};
+	call->response->memory = (struct buf)BUF_INIT;
+	return true;
+}
+
+bool
+api_calls_meet(const struct api_call *call, const struct api_call *earlier)
+{
+	/*
+	 * Conditions of a batch speak of the state before it: one that depends
+	 * on what the other writes must come later. Sets never ask.
+	 */
+	return call->op.condition != OP_ALWAYS &&
+	       slice_equal(call->op.key, earlier->op.key);
+}
+
+/* Is it the outcome of every write at that moment, whatever it writes? */
+static bool
+is_for_all(int rc)
+{
+	return rc == LSMKV_ESTALLED || rc == LSMKV_EFAILED ||
+	       rc == LSMKV_EUNKNOWN || rc == LSMKV_ESHUTDOWN;
+}
+
+/* Those of calls, at most *count, whose key is not there need no write. */
+static void
+drop_absent(struct api *a, struct api_call **calls, size_t *count)
+{
+	struct buf value = BUF_INIT;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *count; i++) {
+		struct entry_info info;
+
+		if (calls[i]->op.condition == OP_IF_PRESENT &&
+		    engine_get(a->engine, calls[i]->op.key, 0, &value, &info,
+		               NULL) == LSMKV_NOTFOUND)
+			calls[i]->rc = LSMKV_CONFLICT;
+		else
+			calls[kept++] = calls[i];
+	}
+	*count = kept;
+	buf_release(&value);
+}
+
+/* Writes calls as one batch, as far as that can be; each gets its rc. */
+static void
+write_together(struct api *a, struct api_call **calls, size_t count)
+{
+	struct op ops[API_CALLS_MAX];
 	struct err err = ERR_INIT;
+	size_t failed = 0;
 	int rc;
 
-	if (read_query_key(r, &key, res)) {
-		op.key = buf_slice(&key);
-		rc = engine_write(a->engine, &op, 1, NULL, &err);
+	while (count) {
+		for (size_t i = 0; i < count; i++)
+			ops[i] = calls[i]->op;
+		rc = engine_write(a->engine, ops, count, &failed, &err);
+		for (size_t i = 0; i < count; i++)
+			calls[i]->op = ops[i];
 		if (rc == LSMKV_CONFLICT) {
-			api_problem_set(res, PROBLEM_NOT_FOUND, NULL);
-		} else if (rc) {
-			engine_problem(a, r, res, rc, &err);
-		} else {
-			struct buf spare = res->memory;
-
-			res->memory = op.old;
-			op.old = spare;
-			answer_value(res, &op.old_info);
+			/* Nothing was written: the others try without it. */
+			calls[failed]->rc = rc;
+			calls[failed] = calls[--count];
+			drop_absent(a, calls, &count);
+			continue;
 		}
+		if (rc && count > 1 && !is_for_all(rc)) {
+			/* It may be the fault of one of them. */
+			for (size_t i = 0; i < count; i++)
+				write_together(a, &calls[i], 1);
+			return;
+		}
+		for (size_t i = 0; i < count; i++) {
+			calls[i]->rc = rc;
+			if (rc)
+				calls[i]->err = err;
+		}
+		return;
 	}
-	buf_release(&op.old);
-	buf_release(&key);
+}
+
+/* The answer to a write that is over. */
+static void
+end_call(struct api *a, struct api_call *call)
+{
+	struct request *r = call->request;
+	struct response *res = call->response;
+	const char *allowed = res->allow_origin;
+
+	if (call->op.want_old) {
+		res->memory = call->op.old;
+		call->op.old = (struct buf)BUF_INIT;
+	}
+	if (call->rc == LSMKV_CONFLICT) {
+		api_problem_set(res, PROBLEM_NOT_FOUND, NULL);
+	} else if (call->rc) {
+		engine_problem(a, r, res, call->rc, &call->err);
+	} else if (call->op.want_old) {
+		answer_value(res, &call->op.old_info);
+	} else {
+		res->version = call->op.version;
+	}
+	res->allow_origin = allowed;
+}
+
+void
+api_write(struct api *a, struct api_call *const *calls, size_t count)
+{
+	struct api_call *left[API_CALLS_MAX];
+
+	assert(count <= API_CALLS_MAX);
+	memcpy(left, calls, count * sizeof(*calls));
+	write_together(a, left, count);
+	for (size_t i = 0; i < count; i++)
+		end_call(a, calls[i]);
+}
+
+void
+api_call_release(struct api_call *call)
+{
+	buf_release(&call->key);
+	buf_release(&call->op.old);
 }
 
 int
@@ -369,14 +467,29 @@ api_accepts(const struct api *a, const struct request *r, struct response *res)
 	return accepted;
 }
 
+bool
+api_begin(struct api *a, struct request *r, struct response *res,
+          struct api_call *call)
+{
+	const char *allowed = res->allow_origin;
+	bool writes;
+
+	call->request = r;
+	call->response = res;
+	writes = find_endpoint(r)->begin(a, call);
+	res->head_only = r->method == METHOD_HEAD;
+	res->allow_origin = allowed;
+	return writes;
+}
+
 void
 api_answer(struct api *a, struct request *r, struct response *res)
 {
-	const char *allowed = res->allow_origin;
+	struct api_call call = { .rc = 0 }, *calls[] = { &call };
 
-	find_endpoint(r)->answer(a, r, res);
-	res->head_only = r->method == METHOD_HEAD;
-	res->allow_origin = allowed;
+	if (api_begin(a, r, res, &call))
+		api_write(a, calls, 1);
+	api_call_release(&call);
 }
 
 void

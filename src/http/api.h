@@ -39,9 +39,40 @@ void api_free(struct api *a); /* NULL allowed; the engine stays open */
 bool api_accepts(const struct api *a, const struct request *r,
                  struct response *res);
 /*
- * Answers; r->body is the whole body and may be changed. res borrows from
- * itself and r: it is good until either is used again.
+ * A request on its way through the engine. A transport that has several of
+ * them at once may let them write together, which costs hardly more than one
+ * of them alone. Starts zeroed, and may be used again and again.
  */
+struct api_call {
+	struct request *request;
+	struct response *response;
+	struct buf key; /* owned; from a query string */
+	struct op op;   /* what it writes */
+	struct err err; /* what came of it */
+	int rc;         /* the same */
+};
+
+#define API_CALLS_MAX 64 /* that may write together */
+
+/*
+ * Answers; r->body is the whole body and may be changed. res borrows from
+ * itself and r: it is good until either is used again. False: that was all.
+ * True: call is a write, to be passed to api_write before any of the three is
+ * used again.
+ */
+bool api_begin(struct api *a, struct request *r, struct response *res,
+               struct api_call *call);
+/* Must call not be written together with that earlier one? */
+bool api_calls_meet(const struct api_call *call,
+                    const struct api_call *earlier);
+/*
+ * Writes and answers calls that do not meet, in one step if that can be: each
+ * has the outcome that it would have had alone, at some moment in here.
+ */
+void api_write(struct api *a, struct api_call *const *calls, size_t count);
+void api_call_release(struct api_call *call);
+
+/* Both at once, for a transport that has one request. */
 void api_answer(struct api *a, struct request *r, struct response *res);
 
 /*

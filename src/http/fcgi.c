@@ -14,6 +14,11 @@
  *           peer as fast as that reads.
  * close     Ours: its own waits up to two seconds for the peer to close
  *           first. `detached` makes even its own error paths close at once.
+ *
+ * A write waits for the disk. A worker that has one to do looks first whether
+ * there are more requests, and goes on until there are none or it holds enough
+ * of them; then all are written at once, and answered. So a worker falls
+ * asleep once for many writes, and the fewer the processors, the more they are.
  */
 #include <errno.h>
 #include <fcgiapp.h>
@@ -28,6 +33,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/waits.h"
 #include "http/fcgi.h"
 #include "http/lobby.h"
 
@@ -35,21 +41,38 @@
 #define NS_PER_MS 1000000ull
 #define MOMENT_MS 2       /* what comes or goes so soon is waited for */
 #define STOP_GRACE_MS 500 /* for answers that are under way */
-#define MEMORY_KEPT_MAX (256u << 10) /* of a buffer, between requests */
+#define MEMORY_KEPT_MAX (256u << 10) /* of a buffer, between requests, */
+#define MEMORY_HELD_MAX (4u << 10)   /* where there are many of them */
+#define HELD_BYTES_MAX (256u << 10)  /* of bodies that wait to be written */
+#define HELD_TURNS_MAX 128           /* in which others are served meanwhile */
 #define SLICE_MAX (1u << 20)         /* bytes of one call into libfcgi */
 #define PIECE_MAX (16u << 10)        /* bytes of one look at a request */
 #define LARGE_ANSWER (64u << 10)     /* less fits into the socket's buffer */
 #define HEAD_ROOM (1u << 20)         /* for variables and record heads */
 
+/* A request that a worker has. */
+struct job {
+	struct connection *connection;
+	FCGX_Request q;
+	struct request request;   /* its memory is used again and again */
+	struct response response; /* the same */
+	struct api_call call;     /* the same */
+	bool only_head;           /* there was no more of it than that */
+};
+
 struct worker {
 	struct fcgi *fcgi;
 	pthread_t thread;
-	struct request request;   /* its memory is used again and again */
-	struct response response; /* the same */
-	struct buf head;          /* of the response; the same */
-	pthread_mutex_t lock;     /* of the two below; the only one held */
-	int busy_fd;              /* under way; -1 when waiting */
-	bool reading;             /* busy_fd's request is not all here yet */
+	struct job jobs[API_CALLS_MAX]; /* first those that wait to be
+					   written, then the one under way */
+	unsigned held;                  /* of the former */
+	uint64_t held_bytes;            /* in their bodies */
+	unsigned turns;                 /* since the first of them came */
+	unsigned outside;               /* of the lobby: so many times left */
+	struct buf head;      /* of a response; used again and again */
+	pthread_mutex_t lock; /* of the two below; the only one held */
+	int busy_fd;          /* under way; -1 when waiting */
+	bool reading;         /* busy_fd's request is not all here yet */
 	unsigned char piece[PIECE_MAX]; /* of a request */
 };
 
@@ -63,13 +86,45 @@ struct fcgi {
 	struct worker *workers;   /* options.threads of them */
 };
 
-/* Is fd ready for events (of poll), or will it be in timeout_ms? */
+static void write_held(struct worker *w);
+
+/* Lets another worker in while w waits; these calls may be nested. */
+static void
+step_out(void *worker)
+{
+	struct worker *w = worker;
+
+	if (!w->outside++)
+		lobby_leave(w->fcgi->lobby);
+}
+
+static void
+step_in(void *worker)
+{
+	struct worker *w = worker;
+
+	if (!--w->outside)
+		lobby_enter(w->fcgi->lobby);
+}
+
+/*
+ * Is fd ready for events (of poll), or will it be in timeout_ms? That is not
+ * waited for as long as writes are held, if it may also be told of later.
+ */
 static bool
-is_ready(int fd, short events, int timeout_ms)
+is_ready(struct worker *w, int fd, short events, int timeout_ms)
 {
 	struct pollfd p = { .fd = fd, .events = events };
+	int n = poll(&p, 1, 0);
 
-	return poll(&p, 1, timeout_ms) > 0;
+	if (n || (w->held && timeout_ms <= MOMENT_MS &&
+	          !atomic_load(&w->fcgi->stopping)))
+		return n > 0;
+	write_held(w);
+	step_out(w);
+	n = poll(&p, 1, timeout_ms);
+	step_in(w);
+	return n > 0;
 }
 
 /*
@@ -173,6 +228,7 @@ enum gathered {
 static bool
 is_refused(struct worker *w, struct connection *c)
 {
+	struct job *j = &w->jobs[w->held];
 	FCGX_Request q;
 	bool refused;
 
@@ -182,9 +238,9 @@ is_refused(struct worker *w, struct connection *c)
 		c->spool.fd = -1; /* closed by it */
 		return false;
 	}
-	request_read_env(&w->request, q.envp);
-	refused = !api_accepts(w->fcgi->api, &w->request, &w->response) &&
-	          w->request.length > 0;
+	request_read_env(&j->request, q.envp);
+	refused = !api_accepts(w->fcgi->api, &j->request, &j->response) &&
+	          j->request.length > 0;
 	FCGX_Free(&q, 0);
 	spool_to_end(&c->spool);
 	return refused;
@@ -207,7 +263,7 @@ gather_rest(struct worker *w, struct connection *c)
 			bool park = lobby_has_room(f->lobby);
 			unsigned ms = park ? MOMENT_MS : f->options.timeout_ms;
 
-			if (is_ready(c->fd, POLLIN, (int)ms))
+			if (is_ready(w, c->fd, POLLIN, (int)ms))
 				continue;
 			return park ? GATHERED_SOME : GATHERED_NONE;
 		}
@@ -242,7 +298,7 @@ gather(struct worker *w, struct connection *c)
 		                 MSG_DONTWAIT | MSG_PEEK);
 
 		if (n < 0 && errno == EAGAIN) {
-			if (!is_ready(c->fd, POLLIN, MOMENT_MS))
+			if (!is_ready(w, c->fd, POLLIN, MOMENT_MS))
 				return GATHERED_SOME;
 			continue;
 		}
@@ -262,45 +318,54 @@ gather(struct worker *w, struct connection *c)
 	return gather_rest(w, c);
 }
 
-/*
- * Reads the request that q holds, or only its head if there is no more of it
- * than that, and makes the answer. False if the request is none.
- */
-static bool
-answer(struct worker *w, FCGX_Request *q, int fd, bool only_head)
-{
-	struct request *r = &w->request;
-	struct response *res = &w->response;
-	struct err err = ERR_INIT;
+enum answered {
+	ANSWERED,
+	ANSWER_HELD, /* once the job's call is written */
+	ANSWER_NONE, /* the request is none */
+};
 
-	request_read_env(r, q->envp);
-	if (!api_accepts(w->fcgi->api, r, res)) {
-		if (!only_head) {
-			read_to_end(q->in);
-			if (FCGX_GetError(q->in))
-				return false;
+/*
+ * Reads the request of j, or only its head if there is no more of it than
+ * that, and makes the answer.
+ */
+static enum answered
+answer(struct worker *w, struct job *j)
+{
+	struct fcgi *f = w->fcgi;
+	struct request *r = &j->request;
+	struct response *res = &j->response;
+	int fd = j->connection->fd;
+	struct err err;
+
+	request_read_env(r, j->q.envp);
+	if (!api_accepts(f->api, r, res)) {
+		if (!j->only_head) {
+			read_to_end(j->q.in);
+			if (FCGX_GetError(j->q.in))
+				return ANSWER_NONE;
 		}
 		worker_set(w, fd, false);
 	} else {
-		enum body_state state = read_body(q->in, r);
+		enum body_state state = read_body(j->q.in, r);
 
 		worker_set(w, fd, false);
 		switch (state) {
 		case BODY_WHOLE:
-			api_answer(w->fcgi->api, r, res);
+			if (api_begin(f->api, r, res, &j->call))
+				return ANSWER_HELD;
 			break;
 		case BODY_WRONG:
 			api_refuse_body(r, res);
 			break;
 		case BODY_NO_ROOM:
 			err_nomem(&err, (unsigned long)r->length);
-			api_fail(w->fcgi->api, r, res, &err);
+			api_fail(f->api, r, res, &err);
 			break;
 		case BODY_BROKEN:
-			return false;
+			return ANSWER_NONE;
 		}
 	}
-	return !response_head(res, &w->head, &err);
+	return ANSWERED;
 }
 
 /* The request has been answered: c's next, or its end. */
@@ -335,7 +400,7 @@ send_rest(struct worker *w, struct connection *c)
 		if (c->spool.sent != sent)
 			c->moved_ns = clock_mono_ns();
 		/* There is nobody to go on later when we stop. */
-		if (is_ready(c->fd, POLLOUT, MOMENT_MS) ||
+		if (is_ready(w, c->fd, POLLOUT, MOMENT_MS) ||
 		    atomic_load(&f->stopping))
 			continue;
 		worker_set(w, -1, false);
@@ -371,7 +436,7 @@ skip_rest(struct worker *w, struct connection *c)
 		want = want < PIECE_MAX ? want : PIECE_MAX;
 		n = recv(c->fd, w->piece, want, MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN) {
-			if (is_ready(c->fd, POLLIN, MOMENT_MS))
+			if (is_ready(w, c->fd, POLLIN, MOMENT_MS))
 				continue;
 			lobby_return(f->lobby, c);
 			return;
@@ -388,63 +453,48 @@ skip_rest(struct worker *w, struct connection *c)
 	}
 }
 
-/* Serves the request that c's peer has sent; c is gone after it. */
+/* Sends the answer of j, whose connection is gone after it. */
 static void
-serve(struct worker *w, struct connection *c)
+respond(struct worker *w, struct job *j)
 {
 	struct fcgi *f = w->fcgi;
+	struct connection *c = j->connection;
+	struct slice payload = response_payload(&j->response);
 	struct spool out = SPOOL_INIT;
-	FCGX_Request q;
-	bool only_head = c->spool.fd >= 0 && !c->scan.whole;
 
-	c->keep = false;
-	if (!worker_set(w, c->fd, true)) {
-		finish(w, c);
-		return;
-	}
-	if (c->spool.fd >= 0)
-		spool_rewind(&c->spool);
-	begin_request(&q, c->spool.fd >= 0 ? c->spool.fd : c->fd);
-	if (FCGX_Accept_r(&q)) {
-		/* Closed by it. */
-		if (c->spool.fd >= 0)
-			c->spool.fd = -1;
-		else
-			c->fd = -1;
-		finish(w, c);
-		return;
-	}
-	if (FCGX_GetError(q.in) || q.role != ROLE_RESPONDER ||
-	    !answer(w, &q, c->fd, only_head)) {
-		FCGX_Free(&q, 0);
+	if (response_head(&j->response, &w->head, NULL)) {
+		FCGX_Free(&j->q, 0);
 		finish(w, c);
 		return;
 	}
 	/* The request has been read: what follows is for its peer. */
 	lobby_unspool(f->lobby, c);
-	q.ipcFd = c->fd;
-	if (response_payload(&w->response).len > LARGE_ANSWER &&
-	    lobby_has_room(f->lobby) && spool_open(&out))
-		q.ipcFd = out.fd;
-	c->keep = q.keepConnection;
-	q.keepConnection = 1; /* closing is ours */
-	write_slice(q.out, buf_slice(&w->head));
-	write_slice(q.out, response_payload(&w->response));
-	FCGX_Finish_r(&q);
-	if (q.ipcFd < 0) {
+	j->q.ipcFd = c->fd;
+	if (payload.len > LARGE_ANSWER) {
+		if (lobby_has_room(f->lobby) && spool_open(&out))
+			j->q.ipcFd = out.fd;
+		else
+			write_held(w); /* not after what may take long */
+	}
+	c->keep = j->q.keepConnection;
+	j->q.keepConnection = 1; /* closing is ours */
+	write_slice(j->q.out, buf_slice(&w->head));
+	write_slice(j->q.out, payload);
+	FCGX_Finish_r(&j->q);
+	if (j->q.ipcFd < 0) {
 		/* It could not write, and has closed what it wrote to. */
 		if (out.fd < 0)
 			c->fd = -1;
 		c->keep = false;
 		finish(w, c);
 	} else if (out.fd >= 0) {
-		out.len = response_payload(&w->response).len;
+		out.len = payload.len;
 		spool_rewind(&out);
 		c->spool = out;
 		c->waits_for = WAITS_FOR_ROOM;
 		lobby_spooled(f->lobby, c, c->spool.len);
 		send_rest(w, c);
-	} else if (only_head) {
+	} else if (j->only_head) {
 		if (!c->keep)
 			shutdown(c->fd, SHUT_WR);
 		worker_set(w, -1, false);
@@ -454,6 +504,120 @@ serve(struct worker *w, struct connection *c)
 	} else {
 		finish(w, c);
 	}
+}
+
+/* Gives back what a large request took. */
+static void
+job_trim(struct worker *w, struct job *j)
+{
+	size_t max = j == w->jobs ? MEMORY_KEPT_MAX : MEMORY_HELD_MAX;
+
+	if (j->request.body.cap > max)
+		buf_release(&j->request.body);
+	if (j->response.memory.cap > max)
+		buf_release(&j->response.memory);
+}
+
+/* Writes and answers all that is held. */
+static void
+write_held(struct worker *w)
+{
+	struct api_call *calls[API_CALLS_MAX];
+	unsigned count = w->held;
+
+	if (!count)
+		return;
+	for (unsigned i = 0; i < count; i++)
+		calls[i] = &w->jobs[i].call;
+	/* What follows finds nothing held, whatever it waits for. */
+	w->held = 0;
+	w->held_bytes = 0;
+	step_out(w);
+	api_write(w->fcgi->api, calls, count);
+	step_in(w);
+	for (unsigned i = 0; i < count; i++) {
+		worker_set(w, w->jobs[i].connection->fd, false);
+		respond(w, &w->jobs[i]);
+		job_trim(w, &w->jobs[i]);
+	}
+}
+
+static void
+write_one(struct worker *w, struct job *j)
+{
+	struct api_call *call = &j->call;
+
+	step_out(w);
+	api_write(w->fcgi->api, &call, 1);
+	step_in(w);
+	respond(w, j);
+	job_trim(w, j);
+}
+
+/* Keeps j, the job under way, to be written with others. */
+static void
+hold(struct worker *w, struct job *j)
+{
+	bool meets = false;
+
+	for (unsigned i = 0; i < w->held; i++)
+		meets |= api_calls_meet(&j->call, &w->jobs[i].call);
+	if (meets) {
+		write_held(w);
+		write_one(w, j);
+		return;
+	}
+	worker_set(w, -1, false);
+	if (!w->held++)
+		w->turns = 0;
+	w->held_bytes += j->request.length;
+	if (w->held == API_CALLS_MAX || w->held_bytes > HELD_BYTES_MAX)
+		write_held(w);
+}
+
+/* Serves the request that c's peer has sent; c is gone after it. */
+static void
+serve(struct worker *w, struct connection *c)
+{
+	struct job *j = &w->jobs[w->held];
+
+	j->connection = c;
+	j->only_head = c->spool.fd >= 0 && !c->scan.whole;
+	c->keep = false;
+	if (!worker_set(w, c->fd, true)) {
+		finish(w, c);
+		return;
+	}
+	if (c->spool.fd >= 0)
+		spool_rewind(&c->spool);
+	begin_request(&j->q, c->spool.fd >= 0 ? c->spool.fd : c->fd);
+	if (FCGX_Accept_r(&j->q)) {
+		/* Closed by it. */
+		if (c->spool.fd >= 0)
+			c->spool.fd = -1;
+		else
+			c->fd = -1;
+		finish(w, c);
+		return;
+	}
+	if (FCGX_GetError(j->q.in) || j->q.role != ROLE_RESPONDER) {
+		FCGX_Free(&j->q, 0);
+		finish(w, c);
+		return;
+	}
+	switch (answer(w, j)) {
+	case ANSWERED:
+		respond(w, j);
+		break;
+	case ANSWER_HELD:
+		hold(w, j);
+		return;
+	case ANSWER_NONE:
+		FCGX_Free(&j->q, 0);
+		finish(w, c);
+		break;
+	}
+	job_trim(w, j);
 }
 
 /* Does what can be done for c, which this worker has. */
@@ -483,30 +647,24 @@ attend(struct worker *w, struct connection *c)
 	}
 }
 
-/* Gives back what a large request took. */
-static void
-worker_trim(struct worker *w)
-{
-	if (w->request.body.cap > MEMORY_KEPT_MAX)
-		buf_release(&w->request.body);
-	if (w->response.memory.cap > MEMORY_KEPT_MAX)
-		buf_release(&w->response.memory);
-}
-
 static void *
 worker_run(void *arg)
 {
 	struct worker *w = arg;
 	struct fcgi *f = w->fcgi;
 
+	waits_watch(step_out, step_in, w);
+	lobby_enter(f->lobby);
 	while (!atomic_load(&f->stopping)) {
-		struct connection *c = lobby_next(f->lobby);
+		struct connection *c = lobby_next(f->lobby, !w->held);
 
-		if (!c)
-			continue;
-		attend(w, c);
-		worker_trim(w);
+		if (c)
+			attend(w, c);
+		if (!c || ++w->turns >= HELD_TURNS_MAX)
+			write_held(w);
 	}
+	write_held(w);
+	lobby_leave(f->lobby);
 	atomic_fetch_sub(&f->running, 1);
 	return NULL;
 }
@@ -554,8 +712,11 @@ fcgi_stop(struct fcgi *f)
 
 		pthread_join(w->thread, NULL);
 		pthread_mutex_destroy(&w->lock);
-		request_release(&w->request);
-		response_release(&w->response);
+		for (unsigned k = 0; k < API_CALLS_MAX; k++) {
+			request_release(&w->jobs[k].request);
+			response_release(&w->jobs[k].response);
+			api_call_release(&w->jobs[k].call);
+		}
 		buf_release(&w->head);
 	}
 	lobby_close(f->lobby);

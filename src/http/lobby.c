@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -36,8 +37,15 @@ struct lobby {
 	int epoll_fd;
 	int stop_fd;                     /* eventfd, readable once stopping */
 	_Atomic uint64_t quiet_until_ns; /* next "no descriptors" line */
-	pthread_mutex_t lock;            /* of waiting; connections change
-	                                    hands under it */
+	unsigned seats;                  /* workers that may be awake */
+	pthread_mutex_t lock;            /* of all down to waiting;
+	                                    connections change hands under it */
+	pthread_cond_t call;             /* a seat is given away, or stopping */
+	unsigned awake;                  /* have entered, and do not stand by */
+	unsigned watching;               /* of them: look at the set */
+	unsigned standing_by;            /* wait for a seat */
+	unsigned called;                 /* of them: have got one */
+	bool stopping;
 	LIST_HEAD(, connection) waiting;
 	_Atomic unsigned unfinished;    /* of waiting: those that wait for a
 	                                    rest, or for room */
@@ -88,14 +96,51 @@ lobby_return(struct lobby *l, struct connection *c)
 		lobby_dismiss(l, c);
 }
 
-/* Makes c, which epoll has told of, the caller's. */
+/* Gives one of those that stand by a seat, if there are both. */
 static void
-take(struct lobby *l, struct connection *c)
+call_one(struct lobby *l)
+{
+	if (l->awake >= l->seats || l->standing_by == l->called)
+		return;
+	l->awake++;
+	l->called++;
+	pthread_cond_signal(&l->call);
+}
+
+void
+lobby_enter(struct lobby *l)
 {
 	pthread_mutex_lock(&l->lock);
-	LIST_REMOVE(c, in_waiting);
-	l->unfinished -= c->waits_for != WAITS_FOR_REQUEST;
+	l->awake++; /* one too many is seen in lobby_next */
 	pthread_mutex_unlock(&l->lock);
+}
+
+void
+lobby_leave(struct lobby *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->awake--;
+	/* Somebody who watches calls another one when there is work. */
+	if (!l->watching)
+		call_one(l);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Waits for a seat, with the lock held. */
+static void
+stand_by(struct lobby *l)
+{
+	if (l->awake <= l->seats)
+		return;
+	l->awake--;
+	l->standing_by++;
+	while (!l->called && !l->stopping)
+		pthread_cond_wait(&l->call, &l->lock);
+	l->standing_by--;
+	if (l->called)
+		l->called--;
+	else
+		l->awake++;
 }
 
 bool
@@ -149,7 +194,9 @@ accept_connection(struct lobby *l)
 				log_warn("accept: %s; new connections wait",
 				         strerror(error));
 			}
+			lobby_leave(l);
 			clock_sleep_us(PAUSE_US);
+			lobby_enter(l);
 		}
 		listen_again(l);
 		return NULL;
@@ -189,20 +236,39 @@ sweep(struct lobby *l)
 }
 
 struct connection *
-lobby_next(struct lobby *l)
+lobby_next(struct lobby *l, bool wait)
 {
 	bool unfinished = atomic_load(&l->unfinished) > 0;
-	struct epoll_event event;
-	int n = epoll_wait(l->epoll_fd, &event, 1, unfinished ? SWEEP_MS : -1);
+	int timeout = !wait ? 0 : unfinished ? SWEEP_MS : -1;
+	struct epoll_event event = { .data.ptr = NULL };
+	struct connection *c = NULL;
+	int n;
 
+	if (wait) {
+		pthread_mutex_lock(&l->lock);
+		stand_by(l);
+		l->watching++;
+		pthread_mutex_unlock(&l->lock);
+	}
+	n = epoll_wait(l->epoll_fd, &event, 1, timeout);
+	if (n != 1)
+		event.data.ptr = NULL;
+	if (event.data.ptr && event.data.ptr != l)
+		c = event.data.ptr;
+	if (wait || c) {
+		pthread_mutex_lock(&l->lock);
+		l->watching -= wait;
+		if (c) {
+			LIST_REMOVE(c, in_waiting);
+			l->unfinished -= c->waits_for != WAITS_FOR_REQUEST;
+		}
+		if (event.data.ptr && !l->watching)
+			call_one(l);
+		pthread_mutex_unlock(&l->lock);
+	}
 	if (unfinished)
 		sweep(l);
-	if (n != 1 || event.data.ptr == NULL)
-		return NULL;
-	if (event.data.ptr == l)
-		return accept_connection(l);
-	take(l, event.data.ptr);
-	return event.data.ptr;
+	return event.data.ptr == l ? accept_connection(l) : c;
 }
 
 bool
@@ -223,6 +289,10 @@ lobby_send(struct lobby *l)
 void
 lobby_stop(struct lobby *l)
 {
+	pthread_mutex_lock(&l->lock);
+	l->stopping = true;
+	pthread_cond_broadcast(&l->call);
+	pthread_mutex_unlock(&l->lock);
 	eventfd_write(l->stop_fd, 1);
 }
 
@@ -256,6 +326,18 @@ open_epoll(struct lobby *l, struct err *err)
 	return 0;
 }
 
+/* That we may use, at least two: one may be slow. */
+static unsigned
+processors(void)
+{
+	cpu_set_t set;
+	int n = 2;
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		n = CPU_COUNT(&set);
+	return n < 2 ? 2 : (unsigned)n;
+}
+
 int
 lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
            struct err *err)
@@ -269,8 +351,10 @@ lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
 	l->listen_fd = listen_fd;
 	l->timeout_ms = timeout_ms;
 	l->epoll_fd = l->stop_fd = -1;
+	l->seats = processors();
 	LIST_INIT(&l->waiting);
 	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->call, NULL);
 	rc = open_epoll(l, err);
 	if (rc)
 		lobby_close(l);
@@ -294,6 +378,7 @@ lobby_close(struct lobby *l)
 		close(l->stop_fd);
 	if (l->epoll_fd >= 0)
 		close(l->epoll_fd);
+	pthread_cond_destroy(&l->call);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 }

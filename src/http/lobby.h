@@ -8,6 +8,12 @@
  * eventfd that wakes everyone for good when we stop. A worker takes a
  * connection that is ready, does with it what can be done without waiting,
  * and brings it back or closes it; a connection has one owner at a time.
+ *
+ * There are many more workers than processors, because some of them wait for
+ * the disk; but no more than there are processors are awake. A worker that is
+ * about to wait steps out, and another one may then come in; without that, the
+ * kernel would wake another worker for every request, only for it to find that
+ * a busy one has taken it already.
  */
 #ifndef LSMKV_HTTP_LOBBY_H
 #define LSMKV_HTTP_LOBBY_H
@@ -52,11 +58,18 @@ int lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
 void lobby_close(struct lobby *l);
 
 /*
- * Waits for a connection that has what it waits for, or that is new, and
- * gives it to the caller; or NULL, for no reason that is the caller's, and
- * at once from lobby_stop on.
+ * What a worker says when it begins, before it waits for anything but the
+ * next connection, and when it has done so. It may wait without, but then
+ * keeps others from working.
  */
-struct connection *lobby_next(struct lobby *l);
+void lobby_enter(struct lobby *l);
+void lobby_leave(struct lobby *l);
+/*
+ * A connection that has what it waits for, or that is new, for the caller,
+ * which has entered. NULL if there is none: with wait, for no reason that is
+ * the caller's, and at once from lobby_stop on.
+ */
+struct connection *lobby_next(struct lobby *l, bool wait);
 /* Takes c back, to wait for what c->waits_for says. */
 void lobby_return(struct lobby *l, struct connection *c);
 /* Closes c for good. */

@@ -19,6 +19,8 @@ struct fake_engine {
 	struct fake_entry *first;
 	uint64_t version; /* of the last write */
 	int fail_reads, fail_writes;
+	const char *bad_key; /* of which writes fail with bad_code; or NULL */
+	int bad_code;
 	unsigned slow_writes_ms;
 	unsigned calls;
 };
@@ -112,21 +114,26 @@ fake_write(struct engine *e, struct op *ops, size_t count, size_t *failed,
 	struct fake_engine *f = fake(e);
 	int rc;
 
-	assert(count == 1);
 	if (f->slow_writes_ms)
 		clock_sleep_us(f->slow_writes_ms * 1000ull);
 	pthread_mutex_lock(&f->lock);
 	f->calls++;
 	rc = f->fail_writes;
-	if (rc) {
+	if (rc)
 		err_set(err, rc, "as the test told");
-	} else if (ops[0].condition == OP_IF_PRESENT && !*find(f, ops[0].key)) {
+	for (size_t i = 0; i < count && !rc; i++)
+		if (f->bad_key &&
+		    slice_equal(ops[i].key, slice_str(f->bad_key)))
+			rc = err_set(err, f->bad_code, "as the test told");
+	for (size_t i = 0; i < count && !rc; i++) {
+		if (ops[i].condition != OP_IF_PRESENT || *find(f, ops[i].key))
+			continue;
 		rc = LSMKV_CONFLICT;
 		if (failed)
-			*failed = 0;
-	} else {
-		apply(f, &ops[0]);
+			*failed = i;
 	}
+	for (size_t i = 0; i < count && !rc; i++)
+		apply(f, &ops[i]);
 	pthread_mutex_unlock(&f->lock);
 	return rc;
 }
@@ -178,6 +185,13 @@ void
 fake_engine_fail_writes(struct engine *e, int code)
 {
 	fake(e)->fail_writes = code;
+}
+
+void
+fake_engine_fail_key(struct engine *e, const char *key, int code)
+{
+	fake(e)->bad_key = key;
+	fake(e)->bad_code = code;
 }
 
 void

@@ -14,6 +14,8 @@ struct engine *fake_engine_new(void);
 /* From now on reads, or writes, fail with code (0: they work again). */
 void fake_engine_fail_reads(struct engine *e, int code);
 void fake_engine_fail_writes(struct engine *e, int code);
+/* The same for writes of this key (borrowed), and batches that hold one. */
+void fake_engine_fail_key(struct engine *e, const char *key, int code);
 /* Each write takes so long. */
 void fake_engine_slow_writes(struct engine *e, unsigned ms);
 

@@ -618,6 +618,173 @@ test_engine_failures(void **state)
 	assert_int_equal(fake_engine_count(f->engine), 1);
 }
 
+/* ---- several writes in one step ---- */
+
+struct several {
+	struct fixture *fixture;
+	struct request request[8];
+	struct response response[8];
+	struct api_call call[8], *calls[8];
+	size_t count;
+};
+
+/* Begins a set of key, or a del if value is NULL. */
+static void
+begin(struct several *s, const char *key, const char *value)
+{
+	struct request *r = &s->request[s->count];
+	struct response *res = &s->response[s->count];
+	struct api_call *call = &s->call[s->count];
+	char query[64], body[128], length[64];
+	char *const env[] = {
+		value ? (char *)"REQUEST_METHOD=POST"
+		      : (char *)"REQUEST_METHOD=DELETE",
+		value ? (char *)"SCRIPT_NAME=/set" : (char *)"SCRIPT_NAME=/del",
+		(char *)"HTTP_HOST=localhost",
+		value ? length : query,
+		NULL,
+	};
+
+	snprintf(query, sizeof(query), "QUERY_STRING=key=%s", key);
+	snprintf(body, sizeof(body), "{\"key\":\"%s\",\"value\":\"%s\"}", key,
+	         value ? value : "");
+	snprintf(length, sizeof(length), "CONTENT_LENGTH=%zu", strlen(body));
+	request_read_env(r, env);
+	assert_true(api_accepts(s->fixture->api, r, res));
+	if (value)
+		buf_set(&r->body, slice_str(body), NULL);
+	assert_true(api_begin(s->fixture->api, r, res, call));
+	s->calls[s->count++] = call;
+}
+
+/* Writes them, and tells how often the engine was asked. */
+static unsigned
+write_several(struct several *s)
+{
+	unsigned before = fake_engine_calls(s->fixture->engine);
+
+	api_write(s->fixture->api, s->calls, s->count);
+	return fake_engine_calls(s->fixture->engine) - before;
+}
+
+static void
+release_several(struct several *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		request_release(&s->request[i]);
+		response_release(&s->response[i]);
+		api_call_release(&s->call[i]);
+	}
+}
+
+/* Requests that write together share one write, and are answered alone. */
+static void
+test_several_writes(void **state)
+{
+	struct fixture *f = *state;
+	struct several s = { .fixture = f };
+
+	fake_engine_put(f->engine, "old", "1", ENTRY_JSON);
+	begin(&s, "a", "x");
+	begin(&s, "old", NULL);
+	begin(&s, "a", "y");
+	assert_int_equal(write_several(&s), 1);
+	assert_int_equal(s.response[0].status, 200);
+	assert_int_equal(s.response[0].version, 2);
+	assert_int_equal(s.response[0].body.len, 0);
+	assert_value(&s.response[1], "1", JSON_TYPE, 1);
+	assert_int_equal(s.response[2].version, 4);
+	assert_value(get(f, "key=a"), "y", TEXT_TYPE, 4);
+	assert_problem(get(f, "key=old"), PROBLEM_NOT_FOUND);
+	release_several(&s);
+}
+
+/* A del of what is not there is a 404 for itself and nothing to others. */
+static void
+test_several_with_absent_keys(void **state)
+{
+	struct fixture *f = *state;
+	struct several s = { .fixture = f };
+
+	fake_engine_put(f->engine, "there", "1", ENTRY_TEXT);
+	begin(&s, "absent", NULL);
+	begin(&s, "a", "x");
+	begin(&s, "there", NULL);
+	begin(&s, "gone", NULL);
+	begin(&s, "b", "y");
+	write_several(&s);
+	assert_problem(&s.response[0], PROBLEM_NOT_FOUND);
+	assert_int_equal(s.response[1].status, 200);
+	assert_value(&s.response[2], "1", TEXT_TYPE, 1);
+	assert_problem(&s.response[3], PROBLEM_NOT_FOUND);
+	assert_int_equal(s.response[4].status, 200);
+	assert_int_equal(fake_engine_count(f->engine), 2);
+	release_several(&s);
+}
+
+/* What only one of them meets is told to nobody else. */
+static void
+test_several_with_one_bad(void **state)
+{
+	struct fixture *f = *state;
+	struct several s = { .fixture = f };
+
+	fake_engine_put(f->engine, "bad", "1", ENTRY_TEXT);
+	fake_engine_put(f->engine, "good", "2", ENTRY_TEXT);
+	fake_engine_fail_key(f->engine, "bad", LSMKV_ECORRUPT);
+	begin(&s, "a", "x");
+	begin(&s, "bad", NULL);
+	begin(&s, "good", NULL);
+	write_several(&s);
+	assert_int_equal(s.response[0].status, 200);
+	assert_problem(&s.response[1], PROBLEM_CORRUPT);
+	assert_value(&s.response[2], "2", TEXT_TYPE, 2);
+	assert_value(get(f, "key=a"), "x", TEXT_TYPE, s.response[0].version);
+	release_several(&s);
+}
+
+/* What all of them meet is told to all, and not tried again. */
+static void
+test_several_that_fail(void **state)
+{
+	static const int codes[] = { LSMKV_ESTALLED, LSMKV_EFAILED,
+		                     LSMKV_EUNKNOWN, LSMKV_ESHUTDOWN };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		struct several s = { .fixture = f };
+
+		fake_engine_fail_writes(f->engine, codes[i]);
+		begin(&s, "a", "x");
+		begin(&s, "b", NULL);
+		assert_int_equal(write_several(&s), 1);
+		for (size_t k = 0; k < s.count; k++)
+			assert_problem(&s.response[k],
+			               api_problem_of(codes[i]));
+		release_several(&s);
+	}
+}
+
+/* A del must not be written with an earlier write of its key. */
+static void
+test_several_that_meet(void **state)
+{
+	struct several s = { .fixture = *state };
+
+	begin(&s, "a", "x");
+	begin(&s, "a", NULL);
+	begin(&s, "b", NULL);
+	begin(&s, "a", "y");
+	assert_true(api_calls_meet(&s.call[1], &s.call[0]));
+	assert_true(api_calls_meet(&s.call[1], &s.call[1]));
+	assert_false(api_calls_meet(&s.call[2], &s.call[0]));
+	assert_false(api_calls_meet(&s.call[3], &s.call[0]));
+	assert_false(api_calls_meet(&s.call[3], &s.call[1]));
+	for (size_t i = 0; i < s.count; i++)
+		api_write(s.fixture->api, &s.calls[i], 1);
+	release_several(&s);
+}
+
 /* Every problem has a word of its own, a 4xx or 5xx, and a usual detail. */
 static void
 test_problem_table(void **state)
@@ -780,6 +947,11 @@ main(void)
 		TEST(test_guarded),
 		TEST(test_allowed_origin),
 		TEST(test_engine_failures),
+		TEST(test_several_writes),
+		TEST(test_several_with_absent_keys),
+		TEST(test_several_with_one_bad),
+		TEST(test_several_that_fail),
+		TEST(test_several_that_meet),
 		TEST(test_problem_table),
 		TEST(test_problems_are_documented),
 		TEST(test_problem_detail),

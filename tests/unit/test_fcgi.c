@@ -894,6 +894,66 @@ test_storm(void **state)
 	assert_int_equal(fake_engine_count(f->engine), 8 * 30 / 3);
 }
 
+/* Writes that come while others wait for the disk are written together. */
+static void
+test_writes_together(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	int fds[20];
+
+	for (int i = 0; i < 20; i++)
+		fds[i] = client_connect(f);
+	fake_engine_slow_writes(f->engine, 200);
+	for (int i = 0; i < 20; i++) {
+		char body[64];
+
+		buf_clear(&b);
+		snprintf(body, sizeof(body), "{\"key\":\"%d\",\"value\":1}", i);
+		put_request(&b, i % 2, "POST", "/set", "", body);
+		client_send(fds[i], b.data, b.len);
+	}
+	for (int i = 0; i < 20; i++) {
+		assert_true(client_answer(fds[i], &answer));
+		assert_int_equal(status_of(&answer), 200);
+		close(fds[i]);
+	}
+	assert_int_equal(fake_engine_count(f->engine), 20);
+	assert_true(fake_engine_calls(f->engine) < 20);
+	buf_release(&answer);
+	buf_release(&b);
+}
+
+/* Of many that delete one key at once, one gets its value. */
+static void
+test_deletes_of_one_key(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	int fds[20], found = 0;
+
+	fake_engine_put(f->engine, "k", "v", ENTRY_TEXT);
+	fake_engine_slow_writes(f->engine, 20);
+	put_request(&b, true, "DELETE", "/del", "key=k", NULL);
+	for (int i = 0; i < 20; i++)
+		fds[i] = client_connect(f);
+	for (int i = 0; i < 20; i++)
+		client_send(fds[i], b.data, b.len);
+	for (int i = 0; i < 20; i++) {
+		assert_true(client_answer(fds[i], &answer));
+		if (status_of(&answer) == 200) {
+			assert_string_equal(body_of(&answer), "v");
+			found++;
+		} else {
+			assert_int_equal(status_of(&answer), 404);
+		}
+		close(fds[i]);
+	}
+	assert_int_equal(found, 1);
+	buf_release(&answer);
+	buf_release(&b);
+}
+
 static void *
 stop_run(void *arg)
 {
@@ -1049,6 +1109,8 @@ main(void)
 		TEST(test_answer_not_read),
 		TEST(test_no_descriptors),
 		TEST(test_storm),
+		TEST(test_writes_together),
+		TEST(test_deletes_of_one_key),
 		cmocka_unit_test_setup_teardown(test_stop, setup_patient,
 		                                teardown),
 		TEST(test_no_descriptor_leaks),

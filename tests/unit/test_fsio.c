@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "base/waits.h"
 #include "lib/tmpdir.h"
 
 /* ---- faults ---- */
@@ -824,6 +825,32 @@ test_lock_follows_no_link(void **state)
 	assert_int_equal(tmpdir_size(f->path, "precious"), 4);
 }
 
+static void
+count_up(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+/* A thread that wants to know of its waiting is told of every read. */
+static void
+test_reads_are_told(void **state)
+{
+	struct fixture *f = *state;
+	struct fs_file file;
+	unsigned told = 0;
+	char byte;
+
+	tmpdir_write(f->path, "file", "data", 4);
+	assert_int_equal(fs_open(f->dir, "file", &file, NULL), 0);
+	waits_watch(count_up, count_up, &told);
+	assert_int_equal(fs_read(&file, &byte, 1, 0, NULL), 0);
+	assert_int_equal(told, 2);
+	waits_watch(NULL, NULL, NULL);
+	assert_int_equal(fs_read(&file, &byte, 1, 0, NULL), 0);
+	assert_int_equal(told, 2);
+	fs_close(&file);
+}
+
 #define TEST(function)                                                         \
 	cmocka_unit_test_setup_teardown(function, setup, teardown)
 
@@ -846,6 +873,7 @@ main(void)
 		TEST(test_read_past_the_end),
 		TEST(test_read_error),
 		TEST(test_read_all),
+		TEST(test_reads_are_told),
 		TEST(test_write_disk_full),
 		TEST(test_sync_is_never_retried),
 		TEST(test_allocate),

@@ -51,15 +51,36 @@ api_accepts(const struct api *a, const struct request *r, struct response *res)
 	return false;
 }
 
-void
-api_answer(struct api *a, struct request *r, struct response *res)
+bool
+api_begin(struct api *a, struct request *r, struct response *res,
+          struct api_call *call)
 {
-	(void)a;
+	(void)a, (void)call;
 	res->version = 1234567;
 	if (r->method == METHOD_POST)
-		return;
+		return false;
 	res->content_type = "text/plain; charset=utf-8";
 	res->body = slice_str(VALUE);
+	return false;
+}
+
+bool
+api_calls_meet(const struct api_call *call, const struct api_call *earlier)
+{
+	(void)call, (void)earlier;
+	return false;
+}
+
+void
+api_write(struct api *a, struct api_call *const *calls, size_t count)
+{
+	(void)a, (void)calls, (void)count;
+}
+
+void
+api_call_release(struct api_call *call)
+{
+	(void)call;
 }
 
 void
