@@ -13,6 +13,7 @@
 
 #include <endian.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -20,6 +21,10 @@
 #include "store/sst_columns.h"
 
 #define LINE 64u /* bytes of a cache line */
+
+/* How much longer than a data block the cache spares the others. */
+#define KEEP_DATA 1u
+#define KEEP_LONG 3u
 
 #define SCRATCH_MAX (256u << 10) /* bytes that a thread keeps for the next */
 
@@ -197,22 +202,29 @@ free_block(struct cache_block *b)
 	free(b);
 }
 
-/* size bytes on a cache line, its head filled in, with one private pin. */
+/*
+ * size bytes, the head filled in, with one private pin. Index and filter stay
+ * long and begin on a cache line; data blocks come and go, and an allocator
+ * that has to align them leaves a hole before each.
+ */
 static struct cache_block *
 allocate(struct sst *t, uint64_t offset, size_t size, uint8_t keep,
          struct err *err)
 {
 	size_t rounded = (size + LINE - 1) / LINE * LINE;
-	struct cache_block *b =
-		keep == 1 ? malloc(rounded) : aligned_alloc(LINE, rounded);
+	struct cache_block *b;
 
+	if (keep == KEEP_DATA)
+		b = (struct cache_block *)malloc(size);
+	else
+		b = (struct cache_block *)aligned_alloc(LINE, rounded);
 	if (!b) {
-		err_nomem(err, rounded);
+		err_nomem(err, size);
 		return NULL;
 	}
 	b->file = t->info.number;
 	b->offset = offset;
-	b->charge = rounded;
+	b->charge = malloc_usable_size(b) + sizeof(size_t);
 	b->free = free_block;
 	b->keep = keep;
 	cache_block_init_private(b);
@@ -294,8 +306,8 @@ allocate_block(struct sst *t, uint64_t offset, uint64_t count, size_t rows,
 	size_t at_at =
 		(sizeof(struct sst_block) + (tags ? count : 0) + 3) / 4 * 4;
 	size_t data_at = at_at + count * sizeof(uint32_t);
-	struct sst_block *b =
-		(struct sst_block *)allocate(t, offset, data_at + rows, 1, err);
+	struct sst_block *b = (struct sst_block *)allocate(
+		t, offset, data_at + rows, KEEP_DATA, err);
 
 	if (!b)
 		return NULL;
@@ -568,7 +580,8 @@ sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
 		                     err);
 	if (code)
 		return code;
-	x = (struct sst_index *)allocate(t, offset, data_at + s.raw, 3, err);
+	x = (struct sst_index *)allocate(t, offset, data_at + s.raw, KEEP_LONG,
+	                                 err);
 	if (!x)
 		return LSMKV_ENOMEM;
 	base = (unsigned char *)x;
@@ -663,7 +676,8 @@ sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
 		return err_set(err, LSMKV_ECORRUPT,
 		               "%s: %s at %" PRIu64 " is damaged", name_of(t),
 		               what, offset);
-	f = (struct sst_filter *)allocate(t, offset, bits_at + s.raw, 3, err);
+	f = (struct sst_filter *)allocate(t, offset, bits_at + s.raw, KEEP_LONG,
+	                                  err);
 	if (!f)
 		return LSMKV_ENOMEM;
 	memcpy((unsigned char *)f + bits_at, s.payload.data, s.payload.len);

@@ -37,7 +37,7 @@ store_options_init(struct store_options *options)
 	options->compactor.level0_files = 4;
 	options->compactor.silence_ms = 30000;
 	options->compactor.reclaim_ms = 5000;
-	options->compactor.sst.block_bytes = 8192;
+	options->compactor.sst.block_bytes = 4096;
 	options->compactor.sst.bits_per_key = 10;
 	options->compactor.sst.deflate_level = DEFLATE_DENSE;
 }
@@ -312,11 +312,8 @@ store_get(struct store *s, struct slice key, uint64_t snapshot,
 	}
 	view_hit_release(&hit);
 done:
+	view_count_get(slot, !rc);
 	view_leave(slot);
-	atomic_fetch_add_explicit(&s->gets, 1, memory_order_relaxed);
-	if (!rc)
-		atomic_fetch_add_explicit(&s->gets_found, 1,
-		                          memory_order_relaxed);
 	return rc;
 }
 
@@ -469,8 +466,7 @@ store_get_stat(struct store *s, struct store_stat *stat)
 	stat->wal_bytes = atomic_load(&s->wal_bytes);
 	stat->wal_syncs = atomic_load(&s->wal_syncs);
 	stat->wal_records = atomic_load(&s->wal_records);
-	stat->gets = atomic_load(&s->gets);
-	stat->gets_found = atomic_load(&s->gets_found);
+	view_box_gets(&s->views, &stat->gets, &stat->gets_found);
 	stat->writes = atomic_load(&s->writes);
 	stat->deletes = atomic_load(&s->deletes);
 	stat->conflicts = atomic_load(&s->conflicts);

@@ -103,7 +103,7 @@ struct store {
 	char failure[256];   /* why */
 
 	/* Figures for store_get_stat. */
-	_Atomic uint64_t gets, gets_found, writes, deletes, conflicts, scans;
+	_Atomic uint64_t writes, deletes, conflicts, scans;
 	_Atomic uint64_t flushes, flush_failures, flush_bytes;
 	_Atomic uint64_t stalls, stall_us, refused;
 	_Atomic uint64_t wal_bytes, wal_syncs, wal_records;

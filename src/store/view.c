@@ -65,8 +65,11 @@ view_box_init(struct view_box *box, struct view *first)
 {
 	atomic_init(&box->current, first);
 	atomic_init(&box->retired, NULL);
-	for (size_t i = 0; i < VIEW_SLOTS; i++)
+	for (size_t i = 0; i < VIEW_SLOTS; i++) {
 		pthread_mutex_init(&box->slots[i].mutex, NULL);
+		atomic_init(&box->slots[i].gets, 0);
+		atomic_init(&box->slots[i].gets_found, 0);
+	}
 }
 
 void
@@ -131,6 +134,34 @@ void
 view_leave(struct view_slot *slot)
 {
 	pthread_mutex_unlock(&slot->mutex);
+}
+
+static void
+count(_Atomic uint64_t *counter)
+{
+	/* One writer at a time: no locked instruction. */
+	atomic_store_explicit(
+		counter,
+		atomic_load_explicit(counter, memory_order_relaxed) + 1,
+		memory_order_relaxed);
+}
+
+void
+view_count_get(struct view_slot *slot, bool found)
+{
+	count(&slot->gets);
+	if (found)
+		count(&slot->gets_found);
+}
+
+void
+view_box_gets(struct view_box *box, uint64_t *gets, uint64_t *found)
+{
+	*gets = *found = 0;
+	for (size_t i = 0; i < VIEW_SLOTS; i++) {
+		*gets += atomic_load(&box->slots[i].gets);
+		*found += atomic_load(&box->slots[i].gets_found);
+	}
 }
 
 struct view *

@@ -32,8 +32,13 @@ struct view {
 	struct view *retired_next; /* in the box's list of retired views */
 };
 
+/*
+ * Counted by the thread inside, one line of memory a thread: a counter that
+ * all readers shared would be what they wait for.
+ */
 struct view_slot {
 	pthread_mutex_t mutex; /* held by a reader while it is inside */
+	_Atomic uint64_t gets, gets_found; /* written under the mutex */
 } __attribute__((aligned(128)));
 
 struct view_box {
@@ -65,6 +70,10 @@ void view_box_reclaim(struct view_box *box);
 /* Inside: *slot belongs to this thread until view_leave. Never nests. */
 struct view *view_enter(struct view_box *box, struct view_slot **slot);
 void view_leave(struct view_slot *slot);
+/* Counts a look-up; the caller is inside. */
+void view_count_get(struct view_slot *slot, bool found);
+/* The sums over all slots. */
+void view_box_gets(struct view_box *box, uint64_t *gets, uint64_t *found);
 /* The current view with a reference, for a long stay. */
 struct view *view_hold(struct view_box *box);
 
