@@ -116,7 +116,7 @@ footprint_children_peak_mb(void)
 static void
 add_written(const char *pid, uint64_t *sum)
 {
-	*sum += proc_number(pid, "io", "wchar:");
+	*sum += proc_number(pid, "io", "write_bytes:");
 }
 
 uint64_t

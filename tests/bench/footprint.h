@@ -17,8 +17,9 @@ double footprint_children_peak_mb(void); /* of a child, while watched */
 
 /*
  * Bytes that this process and its children, those that have ended included,
- * passed to write(2) and its kin (wchar in /proc/PID/io). Not for engines
- * that write through mmap.
+ * gave the kernel to bring to the disk: write_bytes in /proc/PID/io, which
+ * counts pages as they become dirty, by write(2) or through a map. A page
+ * that is changed again before it was written back counts once.
  */
 uint64_t footprint_written(void);
 

@@ -60,9 +60,8 @@ grow(const struct bench_engine *e, const char *dir, double millions)
 	session_settle();
 	measure_tell((double)(now_ns() - start) / 1e9, "%s: settles in s",
 	             name);
-	if (!e->page_cache)
-		measure_tell((double)(footprint_written() - written) / raw,
-		             "%s: write amplification", name);
+	measure_tell((double)(footprint_written() - written) / raw,
+	             "%s: write amplification", name);
 	snprintf(row, sizeof(row), "%s: read", name);
 	workload_read(&s, row, READ, 1);
 	snprintf(row, sizeof(row), "%s: read zipf", name);

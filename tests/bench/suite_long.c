@@ -124,7 +124,7 @@ suite_long(const struct bench_engine *e, const char *dir)
 	session_settle();
 	measure_tell((double)(now_ns() - start) / 1e9, "long: settles in s");
 	raw = (double)(w->done * (data.value_len + KEY_LEN));
-	if (!e->page_cache && raw > 0)
+	if (raw > 0)
 		measure_tell((double)(footprint_written() - written) / raw,
 		             "long: write amplification");
 	workload_warm_up(&s);

@@ -36,9 +36,8 @@ tell_write_amplification(const struct session *s, const char *when)
 	double raw = (double)data_bytes(&s->data);
 	uint64_t own = s->engine->written(s->db);
 
-	if (!s->engine->page_cache)
-		measure_tell((double)footprint_written() / raw,
-		             "write amplification, %s", when);
+	measure_tell((double)footprint_written() / raw,
+	             "write amplification, %s", when);
 	if (own)
 		measure_tell((double)own / raw, "its own count of it, %s",
 		             when);
