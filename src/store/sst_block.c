@@ -13,14 +13,14 @@
 
 #include <endian.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "store/bloom.h"
 #include "store/sst_columns.h"
 
-#define LINE 64u /* bytes of a cache line */
+#define LINE 64u        /* bytes of a cache line */
+#define MALLOC_HEAD 16u /* bytes of malloc around a block, on average */
 
 /* How much longer than a data block the cache spares the others. */
 #define KEEP_DATA 1u
@@ -224,7 +224,7 @@ allocate(struct sst *t, uint64_t offset, size_t size, uint8_t keep,
 	}
 	b->file = t->info.number;
 	b->offset = offset;
-	b->charge = malloc_usable_size(b) + sizeof(size_t);
+	b->charge = keep == KEEP_DATA ? size + MALLOC_HEAD : rounded;
 	b->free = free_block;
 	b->keep = keep;
 	cache_block_init_private(b);
