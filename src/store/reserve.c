@@ -11,6 +11,11 @@
 #define TREE_SHARE 4u          /* of the tree's bytes, one in so many */
 #define SPARE_BYTES (1u << 20) /* free beside the reserve to leave `low` */
 
+/* Room in plenty: so many times the target and so many bytes more. */
+#define PLENTY_TIMES 16u
+#define PLENTY_BYTES (UINT64_C(1) << 30)
+#define PLENTY_HELD (1u << 20) /* what is held then, at most */
+
 void
 reserve_init(struct reserve *r, struct fs_dir *dir)
 {
@@ -100,6 +105,23 @@ give_up(struct reserve *r)
 	return had;
 }
 
+/*
+ * What to hold of `target` with `room` bytes free beside what is held. To give
+ * much of it back takes twice the room that was little enough to take it.
+ */
+static uint64_t
+share_to_hold(const struct reserve *r, uint64_t target, uint64_t room)
+{
+	uint64_t all = room + r->held;
+
+	if (r->held > 2 * PLENTY_HELD)
+		all /= 2;
+	if (target <= PLENTY_HELD || all < PLENTY_BYTES ||
+	    (all - PLENTY_BYTES) / PLENTY_TIMES < target)
+		return target;
+	return PLENTY_HELD;
+}
+
 void
 reserve_hold(struct reserve *r, uint64_t target)
 {
@@ -109,12 +131,14 @@ reserve_hold(struct reserve *r, uint64_t target)
 
 	pthread_mutex_lock(&r->mutex);
 	low = atomic_load(&r->low);
+	/* What says nothing of the disk's room changes nothing. */
+	if (fs_dir_free_bytes(r->dir, &room, NULL))
+		goto done;
+	target = share_to_hold(r, target, room);
 	/* Near enough: it is not made anew for every flush. */
 	if (!low && r->held >= target - target / 8 && r->held <= target * 2)
 		goto done;
-	/* What says nothing of the disk's room changes nothing. */
-	if (fs_dir_free_bytes(r->dir, &room, NULL) ||
-	    (low && room < target + SPARE_BYTES))
+	if (low && room < target + SPARE_BYTES)
 		goto done;
 	if (room + r->held < target)
 		rc = LSMKV_ENOSPC;

@@ -14,7 +14,10 @@
  *
  * Its size follows that of the tree, since what a compaction needs at once
  * grows with it, and that of the memtables, which want to be flushed. An
- * empty store reserves next to nothing.
+ * empty store reserves next to nothing. And as long as the disk has room in
+ * plenty, many times what would be held and a gigabyte more, so that nobody
+ * fills it from one look to the next, all of them hold but a megabyte: who
+ * has a large disk need not pay for a full one.
  */
 #ifndef LSMKV_STORE_RESERVE_H
 #define LSMKV_STORE_RESERVE_H
@@ -38,8 +41,9 @@ void reserve_release(struct reserve *r); /* the file stays */
 /* The size that a tree and memtables of so many bytes ask for. */
 uint64_t reserve_target(uint64_t tree_bytes, uint64_t memtable_bytes);
 /*
- * Brings the file to about `target` bytes; where there is no room for that,
- * the disk is as good as full, and it is given up. When low: only if there is
+ * Brings the file to about `target` bytes, or to a megabyte of them where
+ * there is room in plenty; where there is no room for that, the disk is as
+ * good as full, and it is given up. When low: only if there is
  * room for that and more, and then the store is not low any more.
  */
 void reserve_hold(struct reserve *r, uint64_t target);

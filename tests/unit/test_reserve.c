@@ -14,6 +14,24 @@
 
 #define MB UINT64_C(1048576)
 
+/* What the disk is said to have free, plus what is held; 0: what it has. */
+static uint64_t disk_bytes;
+static uint64_t held_bytes;
+
+int __real_fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes,
+                             struct err *err);
+int __wrap_fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes,
+                             struct err *err);
+
+int
+__wrap_fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes, struct err *err)
+{
+	if (!disk_bytes)
+		return __real_fs_dir_free_bytes(dir, bytes, err);
+	*bytes = disk_bytes - held_bytes;
+	return 0;
+}
+
 /* The reserve grows with the tree, between its bounds. */
 static void
 targets(void **state)
@@ -36,6 +54,7 @@ life(void **state)
 
 	(void)state;
 	log_set_level(LOG_LEVEL_ERROR);
+	disk_bytes = 100 * MB;
 	assert_int_equal(fs_dir_open(&dir, path, false, NULL), 0);
 	reserve_init(&r, dir);
 	assert_false(tmpdir_has(path, NAME_RESERVE));
@@ -67,6 +86,49 @@ life(void **state)
 	reserve_init(&r, dir);
 	assert_int_equal(r.held, MB);
 	assert_true(reserve_give_up(&r));
+	reserve_release(&r);
+	disk_bytes = 0;
+	fs_dir_close(dir);
+	tmpdir_free(path);
+}
+
+static void
+hold(struct reserve *r, uint64_t target, uint64_t bytes)
+{
+	held_bytes = r->held;
+	reserve_hold(r, target);
+	assert_int_equal(r->held, bytes);
+	assert_false(atomic_load(&r->low));
+}
+
+/* A disk with room in plenty has little taken from it, a fuller one all. */
+static void
+plenty(void **state)
+{
+	const uint64_t enough = 1024 * MB + 16 * 8 * MB;
+	char *path = tmpdir_new();
+	struct fs_dir *dir;
+	struct reserve r = { 0 };
+
+	(void)state;
+	assert_int_equal(fs_dir_open(&dir, path, false, NULL), 0);
+	reserve_init(&r, dir);
+	disk_bytes = enough + MB;
+	hold(&r, 8 * MB, MB);
+	hold(&r, MB / 2, MB); /* near enough */
+	hold(&r, MB / 4, MB / 4);
+	disk_bytes = enough - MB;
+	hold(&r, 8 * MB, 8 * MB);
+	/* it does not go to and fro */
+	disk_bytes = enough + MB;
+	hold(&r, 8 * MB, 8 * MB);
+	disk_bytes = 2 * enough - MB;
+	hold(&r, 8 * MB, 8 * MB);
+	disk_bytes = 2 * enough + MB;
+	hold(&r, 8 * MB, MB);
+	/* more to hold is more to have */
+	hold(&r, 200 * MB, 200 * MB);
+	disk_bytes = held_bytes = 0;
 	reserve_release(&r);
 	fs_dir_close(dir);
 	tmpdir_free(path);
@@ -101,6 +163,7 @@ main(void)
 		cmocka_unit_test(targets),
 		cmocka_unit_test(life),
 		cmocka_unit_test(no_room),
+		cmocka_unit_test(plenty),
 	};
 
 	return cmocka_run_group_tests_name("reserve", tests, NULL, NULL);
