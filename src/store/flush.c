@@ -395,6 +395,10 @@ flush_main(void *arg)
 			sleep_until_woken(f, LOOK_MS);
 			continue;
 		}
+		/* It was full, and so will the next one be. */
+		if (memtable_bytes(m) >= s->options.memtable_bytes / 2 &&
+		    !atomic_load(&s->failed))
+			room_prepare(s);
 		rc = flush_one(s, m, &err);
 		memtable_unref(m);
 		atomic_store(&f->last_error, rc);

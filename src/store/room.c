@@ -120,9 +120,75 @@ publish_sealed(struct store *s, struct memtable *m, struct err *err)
 	return v ? 0 : err_nomem(err, sizeof(*v));
 }
 
+void
+room_prepare(struct store *s)
+{
+	struct commit *c = &s->commit;
+	struct err err = ERR_INIT;
+
+	pthread_mutex_lock(&c->spare_mutex);
+	/* Of other errors the leader will see for itself. */
+	if (!c->spare && wal_prepare(&c->spare, s->dir, store_next_file(s),
+	                             &err) == LSMKV_EFAILED)
+		store_fail(s, "%s", err.message);
+	pthread_mutex_unlock(&c->spare_mutex);
+}
+
+static void
+discard(struct store *s, struct wal *w)
+{
+	char name[NAME_MAX_LEN];
+
+	fs_unlink(s->dir, name_wal(wal_segment(w), name), NULL);
+	wal_close(w);
+}
+
+void
+room_discard_spare(struct store *s)
+{
+	struct commit *c = &s->commit;
+
+	if (c->spare)
+		discard(s, c->spare);
+	c->spare = NULL;
+}
+
+/* The segment that follows the active one: the spare one, or made now. */
+static int
+next_segment(struct store *s, struct wal_header *header, struct wal **out,
+             struct err *err)
+{
+	struct commit *c = &s->commit;
+	struct wal *w;
+	int rc;
+
+	pthread_mutex_lock(&c->spare_mutex);
+	w = c->spare;
+	c->spare = NULL;
+	if (w) {
+		header->segment = wal_segment(w);
+		rc = wal_start(w, header, err);
+		if (rc) {
+			discard(s, w);
+			w = NULL;
+		}
+		*out = w;
+		goto done;
+	}
+	header->segment = store_next_file(s);
+	rc = wal_create(out, s->dir, header, err);
+	if (rc == LSMKV_ENOSPC && reserve_give_up(&s->reserve)) {
+		header->segment = store_next_file(s);
+		rc = wal_create(out, s->dir, header, err);
+	}
+done:
+	pthread_mutex_unlock(&c->spare_mutex);
+	return rc;
+}
+
 /*
  * The active memtable becomes a sealed one, a new WAL segment begins. A crash
- * after wal_create leaves a segment without records, which replay passes
+ * after next_segment leaves a segment without records, which replay passes
  * over. On an error nothing has changed.
  */
 static int
@@ -133,10 +199,8 @@ seal(struct store *s, struct err *err)
 	struct sealed_wal *entry = NULL;
 	struct memtable *m = NULL;
 	struct wal *w = NULL;
-	char name[NAME_MAX_LEN];
 	int rc;
 
-	header.segment = store_next_file(s);
 	header.prev_segment = wal_segment(c->wal);
 	header.prev_end = wal_end(c->wal);
 	header.first_version = atomic_load(&s->published) + 1;
@@ -146,11 +210,7 @@ seal(struct store *s, struct err *err)
 		if (!entry)
 			return err_nomem(err, sizeof(*entry));
 	}
-	rc = wal_create(&w, s->dir, &header, err);
-	if (rc == LSMKV_ENOSPC && reserve_give_up(&s->reserve)) {
-		header.segment = store_next_file(s);
-		rc = wal_create(&w, s->dir, &header, err);
-	}
+	rc = next_segment(s, &header, &w, err);
 	if (rc == LSMKV_EFAILED)
 		store_fail(s, "%s", err->message);
 	if (rc)
@@ -158,8 +218,7 @@ seal(struct store *s, struct err *err)
 	m = memtable_new(header.segment);
 	rc = m ? publish_sealed(s, m, err) : err_nomem(err, sizeof(m));
 	if (rc) {
-		wal_close(w);
-		fs_unlink(s->dir, name_wal(header.segment, name), NULL);
+		discard(s, w);
 		goto done;
 	}
 	switch_wal(s, w, entry);

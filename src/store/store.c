@@ -184,6 +184,7 @@ init_sync(struct store *s)
 	pthread_mutex_init(&s->failure_mutex, NULL);
 	pthread_mutex_init(&s->commit.mutex, NULL);
 	pthread_mutex_init(&s->commit.wal_mutex, NULL);
+	pthread_mutex_init(&s->commit.spare_mutex, NULL);
 	pthread_cond_init(&s->commit.sync_wake, &monotonic);
 	pthread_mutex_init(&s->flush.mutex, NULL);
 	pthread_cond_init(&s->flush.wake, &monotonic);
@@ -200,6 +201,7 @@ destroy_sync(struct store *s)
 	pthread_mutex_destroy(&s->failure_mutex);
 	pthread_mutex_destroy(&s->commit.mutex);
 	pthread_mutex_destroy(&s->commit.wal_mutex);
+	pthread_mutex_destroy(&s->commit.spare_mutex);
 	pthread_cond_destroy(&s->commit.sync_wake);
 	pthread_mutex_destroy(&s->flush.mutex);
 	pthread_cond_destroy(&s->flush.wake);

@@ -13,6 +13,7 @@
  * Lock order (a thread holds only locks above the one that it takes):
  *
  *     leadership of the commit   one writer at a time; not a mutex
+ *     commit.spare_mutex         over the making of a WAL segment
  *     manifest_mutex             over every rewrite of the MANIFEST
  *     view_mutex                 over every replacement of the view
  *     a reader's view slot       store_get, the leader's look-ups
@@ -47,10 +48,17 @@ struct commit {
 	struct writer *head;   /* the leader, while there is one */
 	struct writer *tail;
 	/* The leader's: */
-	struct wal *wal;         /* the segment of the active memtable */
-	bool wal_broken;         /* an append failed half-way: rotate first */
-	struct memtable *active; /* the view holds the reference */
-	uint64_t owed_ns;        /* delay that writers still owe */
+	struct wal *wal; /* the segment of the active memtable */
+	bool wal_broken; /* an append failed half-way: rotate first */
+	/*
+	 * Held while a segment is made, ahead of time or not, so that numbers
+	 * grow along the log; and over:
+	 */
+	pthread_mutex_t spare_mutex;
+	struct wal *spare; /* the next segment, prepared by the flush thread;
+			      NULL: none */
+	struct memtable *active;          /* the view holds the reference */
+	uint64_t owed_ns;                 /* delay that writers still owe */
 	_Atomic uint64_t active_since_ns; /* when it became active */
 	_Atomic uint64_t last_write_ns;   /* when it was added to last */
 	/* SYNC_INTERVAL: */
@@ -156,6 +164,12 @@ int room_make(struct store *s, bool want_seal, struct load *load,
               struct err *err);
 /* Slows a group of `bytes` down, the more the closer the limits are. */
 void room_slow_down(struct store *s, const struct load *load, size_t bytes);
+/*
+ * Not the leader's, but the flush thread's: makes the next segment ahead of
+ * time, if there is none, so that the leader need not wait for the disk.
+ */
+void room_prepare(struct store *s);
+void room_discard_spare(struct store *s); /* when nobody writes any more */
 
 /* ---- flush.c ---- */
 

@@ -123,6 +123,7 @@ commit_stop(struct store *s, struct err *err)
 	}
 	wal_close(c->wal);
 	c->wal = NULL;
+	room_discard_spare(s);
 	if (atomic_load(&s->failed))
 		rc = store_failed(s, err);
 	return rc;

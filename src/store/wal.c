@@ -56,60 +56,141 @@ write_header(struct wal *w, const struct wal_header *h, struct err *err)
 	return fs_write(&w->file, b, sizeof(b), 0, NULL, err);
 }
 
+/* An empty file of the segment's name, with space allocated. */
+static int
+create_file(struct wal **out, struct fs_dir *dir, uint64_t segment,
+            struct err *err)
+{
+	struct wal *w = calloc(1, sizeof(*w));
+	char name[NAME_MAX_LEN];
+	int rc;
+
+	*out = NULL;
+	if (!w)
+		return err_nomem(err, sizeof(*w));
+	w->file = (struct fs_file)FS_FILE_INIT;
+	w->segment = segment;
+	arc4random_buf(&w->salt, sizeof(w->salt));
+	w->end = WAL_HEADER_BYTES;
+	w->allocated = ALLOCATE_FIRST;
+	w->map = (struct fs_map)FS_MAP_INIT;
+	atomic_init(&w->appended, w->end);
+	atomic_init(&w->synced, w->end);
+
+	name_wal(segment, name);
+	rc = fs_create(dir, name, &w->file, err);
+	if (!rc) {
+		rc = fs_allocate(&w->file, 0, w->allocated, err);
+		if (rc)
+			fs_unlink(dir, name, NULL);
+	}
+	if (rc)
+		wal_close(w);
+	else
+		*out = w;
+	return rc;
+}
+
+/* What is known once the segment has its header. */
+static void
+begin_as(struct wal *w, const struct wal_header *h)
+{
+	assert(h->segment == w->segment);
+	w->zeroes = !h->relaxed;
+	w->maps = h->relaxed;
+	atomic_init(&w->prior_synced, !h->relaxed || !h->prev_segment);
+}
+
+/* A failed fsync says something of the directory that lasts. */
+static int
+lasting(int rc, struct err *err)
+{
+	if (rc != LSMKV_EIO)
+		return rc;
+	if (err)
+		err->code = LSMKV_EFAILED;
+	return LSMKV_EFAILED;
+}
+
+/* A record that is acknowledged needs a file that is there. */
+static int
+sync_file(struct wal *w, struct fs_dir *dir, struct err *err)
+{
+	int rc = fs_sync(&w->file, err);
+
+	if (!rc && !PLANTED("wal.no_dir_sync"))
+		rc = fs_dir_sync(dir, err);
+	return lasting(rc, err);
+}
+
+/* Nothing stays behind. */
+static int
+give_up(struct wal *w, struct fs_dir *dir, int rc, struct err *err)
+{
+	char name[NAME_MAX_LEN];
+
+	if (w)
+		fs_unlink(dir, name_wal(w->segment, name), NULL);
+	wal_close(w);
+	(void)err_prepend(err, "new WAL segment");
+	return rc;
+}
+
 int
 wal_create(struct wal **out, struct fs_dir *dir,
            const struct wal_header *header, struct err *err)
 {
 	struct wal *w = NULL;
-	char name[NAME_MAX_LEN];
-	bool created = false;
 	int rc;
 
 	*out = NULL;
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return err_nomem(err, sizeof(*w));
-	w->file = (struct fs_file)FS_FILE_INIT;
-	w->segment = header->segment;
-	arc4random_buf(&w->salt, sizeof(w->salt));
-	w->end = WAL_HEADER_BYTES;
-	w->allocated = ALLOCATE_FIRST;
-	w->zeroes = !header->relaxed;
-	w->map = (struct fs_map)FS_MAP_INIT;
-	w->maps = header->relaxed;
-	atomic_init(&w->appended, w->end);
-	atomic_init(&w->synced, w->end);
-	atomic_init(&w->prior_synced,
-	            !header->relaxed || !header->prev_segment);
-
-	name_wal(header->segment, name);
-	rc = fs_create(dir, name, &w->file, err);
-	if (rc)
-		goto done;
-	created = true;
-	rc = fs_allocate(&w->file, 0, w->allocated, err);
-	if (!rc)
-		rc = write_header(w, header, err);
-	/* A record that is acknowledged needs a file that is there. */
+	rc = create_file(&w, dir, header->segment, err);
 	if (!rc) {
-		rc = fs_sync(&w->file, err);
-		if (!rc && !PLANTED("wal.no_dir_sync"))
-			rc = fs_dir_sync(dir, err);
-		if (rc == LSMKV_EIO) {
-			rc = LSMKV_EFAILED;
-			if (err)
-				err->code = rc;
-		}
+		begin_as(w, header);
+		rc = write_header(w, header, err);
 	}
-done:
-	if (rc) {
-		if (created)
-			fs_unlink(dir, name, NULL);
-		wal_close(w);
-		return err_prepend(err, "new WAL segment");
-	}
+	if (!rc)
+		rc = sync_file(w, dir, err);
+	if (rc)
+		return give_up(w, dir, rc, err);
 	*out = w;
 	return 0;
+}
+
+int
+wal_prepare(struct wal **out, struct fs_dir *dir, uint64_t segment,
+            struct err *err)
+{
+	static const unsigned char zeros[WAL_SECTOR];
+	struct wal *w = NULL;
+	int rc;
+
+	*out = NULL;
+	rc = create_file(&w, dir, segment, err);
+	/*
+	 * Written once, so that to sync the header changes no metadata; no
+	 * more than its sector, which is all that may be torn.
+	 */
+	if (!rc)
+		rc = fs_write(&w->file, zeros, sizeof(zeros), 0, NULL, err);
+	if (!rc)
+		rc = sync_file(w, dir, err);
+	if (rc)
+		return give_up(w, dir, rc, err);
+	*out = w;
+	return 0;
+}
+
+int
+wal_start(struct wal *w, const struct wal_header *header, struct err *err)
+{
+	int rc;
+
+	begin_as(w, header);
+	rc = write_header(w, header, err);
+	if (!rc)
+		rc = lasting(fs_datasync(&w->file, err), err);
+	return rc ? err_prepend(err, "new WAL segment") : 0;
 }
 
 void

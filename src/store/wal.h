@@ -49,6 +49,17 @@ struct wal_header {
  */
 int wal_create(struct wal **out, struct fs_dir *dir,
                const struct wal_header *header, struct err *err);
+/*
+ * The same in two steps, so that the one that takes long can be taken ahead of
+ * time, by any thread: wal_prepare makes a segment that holds zeros and no
+ * header, and fsyncs file and directory; to replay it is one that was being
+ * created, and as good as none. wal_start writes the header, whose segment is
+ * wal_segment(w), and fdatasyncs the file. On an error of wal_start, w is still
+ * the caller's, to be closed and removed.
+ */
+int wal_prepare(struct wal **out, struct fs_dir *dir, uint64_t segment,
+                struct err *err);
+int wal_start(struct wal *w, const struct wal_header *header, struct err *err);
 /* Closes the file (the segment stays). NULL allowed. */
 void wal_close(struct wal *w);
 

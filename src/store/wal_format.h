@@ -10,6 +10,7 @@
 
 #define WAL_MAGIC "LSMKVWAL"
 #define WAL_FLAG_RELAXED 1u
+#define WAL_SECTOR 512u /* disks write so much at least */
 
 /* Offsets in the header of a segment. */
 #define WAL_H_MAGIC 0

@@ -16,7 +16,6 @@
 #include "store/wal_format.h"
 
 #define WINDOW (1u << 20) /* bytes read at once */
-#define WAL_SECTOR 512u   /* disks write so much at least */
 
 /* A file seen through a window that moves. */
 struct window {

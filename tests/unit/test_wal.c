@@ -525,6 +525,45 @@ torn_header(void **state)
 }
 
 /*
+ * A segment made ahead is none until it is started: the log goes on in the one
+ * before it. Then it is one like all others.
+ */
+static void
+prepared_segment(void **state)
+{
+	struct log *l = *state;
+	struct wal *w = create(l, 1, 0, 0, 1, false), *next_one = NULL;
+	struct wal_header h = { .segment = 3, .prev_segment = 1 };
+	struct wal_replay_result r;
+	uint64_t next;
+
+	append_synced(w, 1, 2, 20);
+	assert_int_equal(wal_prepare(&next_one, l->dir, 3, NULL), 0);
+	assert_int_equal(wal_segment(next_one), 3);
+	append_synced(w, 3, 1, 20);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(r.last_version, 3);
+	assert_int_equal(r.dropped_segment, 0);
+
+	h.prev_end = wal_end(w);
+	h.first_version = 4;
+	assert_int_equal(wal_start(next_one, &h, NULL), 0);
+	wal_close(w);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(r.last_version, 3);
+	append_synced(next_one, 4, 3, 3000);
+	wal_close(next_one);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(next, 7);
+	assert_int_equal(r.last_version, 6);
+	assert_int_equal(r.dropped_segment, 0);
+	/* its number is taken */
+	assert_true(wal_prepare(&next_one, l->dir, 3, NULL) < 0);
+	assert_null(next_one);
+	assert_true(tmpdir_has(l->path, "000003.wal"));
+}
+
+/*
  * A sound record of an older log, on disk space that was used again, right
  * where the next one would stand, is not one of this log.
  */
@@ -612,6 +651,7 @@ main(void)
 		TEST(unused_segments),
 		TEST(bad_headers),
 		TEST(torn_header),
+		TEST(prepared_segment),
 		TEST(stale_record),
 		TEST(forged_record),
 	};
