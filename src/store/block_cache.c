@@ -24,6 +24,7 @@
 
 #define SHARDS 64u
 #define SHARD_SHIFT 58 /* the top 6 bits of a hash choose the shard */
+#define DROP_STEP 32u  /* blocks looked at under a lock to drop a file's */
 #define BUCKETS_MIN 16u
 #define PREFETCH_LINES 4u
 #define KEEP_MAX 3u /* the clock spares a block for at most as many turns */
@@ -388,34 +389,48 @@ block_cache_unhold(struct block_cache *c, struct cache_block *b)
 	cache_block_unpin(b);
 }
 
+/*
+ * A step at a time, so that readers never wait for a whole turn of the clock.
+ * What others turn it past meanwhile is missed, and falls out later.
+ */
+static size_t
+drop_some(struct block_cache *c, struct shard *s, uint64_t file, size_t left)
+{
+	struct cache_block *dropped = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	for (size_t n = DROP_STEP; n && left && s->hand; n--, left--) {
+		struct cache_block *b = s->hand;
+
+		s->hand = b->ring_next;
+		if (b->file != file)
+			continue;
+		unlink_block(c, s, b);
+		b->ring_next = dropped;
+		dropped = b;
+	}
+	if (!s->hand)
+		left = 0;
+	pthread_mutex_unlock(&s->lock);
+	while (dropped) {
+		struct cache_block *next = dropped->ring_next;
+
+		cache_block_unpin(dropped);
+		dropped = next;
+	}
+	return left;
+}
+
 void
 block_cache_drop_file(struct block_cache *c, uint64_t file)
 {
 	for (unsigned i = 0; i < SHARDS; i++) {
 		struct shard *s = &c->shard[i];
-		struct cache_block *dropped = NULL;
-		struct cache_block *b;
-		size_t left;
+		size_t left =
+			atomic_load_explicit(&s->count, memory_order_relaxed);
 
-		pthread_mutex_lock(&s->lock);
-		left = atomic_load_explicit(&s->count, memory_order_relaxed);
-		for (b = s->hand; left; left--) {
-			struct cache_block *next = b->ring_next;
-
-			if (b->file == file) {
-				unlink_block(c, s, b);
-				b->ring_next = dropped;
-				dropped = b;
-			}
-			b = next;
-		}
-		pthread_mutex_unlock(&s->lock);
-		while (dropped) {
-			struct cache_block *next = dropped->ring_next;
-
-			cache_block_unpin(dropped);
-			dropped = next;
-		}
+		while (left)
+			left = drop_some(c, s, file, left);
 	}
 }
 

@@ -115,6 +115,8 @@ flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
 	}
 	if (!rc)
 		rc = sst_open(out, s->dir, &info, s->cache, err);
+	if (!rc)
+		sst_warm(*out);
 	if (rc) {
 		char name[NAME_MAX_LEN];
 

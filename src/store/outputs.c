@@ -140,6 +140,8 @@ outputs_open(struct fs_dir *dir, const struct job_result *result,
 			rc = wrong(err, "a file of it is not there");
 		if (!rc)
 			rc = sst_check(files[i], check_progress, &watch, err);
+		if (!rc)
+			sst_warm(files[i]);
 	}
 	/* The helper has done that, or says so. */
 	return rc || !result->output_count ? rc : fs_dir_sync(dir, err);

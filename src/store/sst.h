@@ -106,6 +106,12 @@ void sst_unref(struct sst *t);
 /* The MANIFEST no longer names it: remove the file once nobody reads it. */
 void sst_set_obsolete(struct sst *t);
 
+/*
+ * Loads filter and index, so that the first reader need not. Nothing is
+ * promised: what cannot be had now is told to whoever needs it.
+ */
+void sst_warm(struct sst *t);
+
 /* What sst_get found. Pins the block that entry points into. */
 struct sst_hit {
 	struct entry entry;

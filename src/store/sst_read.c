@@ -450,6 +450,37 @@ ask_filter(struct sst *t, uint64_t hash, struct err *err)
 	return maybe ? 0 : LSMKV_NOTFOUND;
 }
 
+/* The index, in *pin if it had to be pinned; then with a place of its own. */
+static int
+get_held_index(struct sst *t, struct sst_index **x, struct cache_block **pin,
+               struct err *err)
+{
+	int code = 0;
+
+	*pin = NULL;
+	*x = (struct sst_index *)(void *)atomic_load_explicit(
+		&t->index, memory_order_acquire);
+	if (*x)
+		return 0;
+	code = sst_get_index(t, true, x, err);
+	if (code)
+		return code;
+	*pin = &(*x)->head;
+	hold(t, &t->index, *pin);
+	return 0;
+}
+
+void
+sst_warm(struct sst *t)
+{
+	struct cache_block *pin;
+	struct sst_index *x;
+
+	(void)ask_filter(t, 0, NULL);
+	if (!get_held_index(t, &x, &pin, NULL))
+		cache_block_unpin(pin);
+}
+
 int
 sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
         struct sst_hit *hit, struct err *err)
@@ -465,15 +496,9 @@ sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
 	if (code)
 		return code;
 
-	x = (struct sst_index *)(void *)atomic_load_explicit(
-		&t->index, memory_order_acquire);
-	if (!x) {
-		code = sst_get_index(t, true, &x, err);
-		if (code)
-			return code;
-		pin = &x->head;
-		hold(t, &t->index, pin);
-	}
+	code = get_held_index(t, &x, &pin, err);
+	if (code)
+		return code;
 	i = sst_index_seek(x, key, version);
 	if (i < x->count)
 		code = sst_get_block(t, x, i, NULL, false, &b, err);

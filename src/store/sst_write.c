@@ -21,7 +21,7 @@
 #include "store/sst_format.h"
 
 #define WRITE_BYTES (512u << 10)   /* of one write(2) */
-#define WRITEBACK_BYTES (8u << 20) /* between two hints to the kernel */
+#define WRITEBACK_BYTES (1u << 20) /* between two hints to the kernel */
 
 struct sst_writer {
 	struct fs_dir *dir;  /* borrowed */
