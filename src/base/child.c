@@ -307,9 +307,11 @@ static void
 stand_back(pid_t pid)
 {
 	char path[64];
+	const struct sched_param batch = { .sched_priority = 0 };
 	int nice = getpriority(PRIO_PROCESS, 0);
 
 	setpriority(PRIO_PROCESS, (id_t)pid, nice > NICE ? nice : NICE);
+	sched_setscheduler(pid, SCHED_BATCH, &batch);
 	syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid,
 	        IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
 	snprintf(path, sizeof(path), "/proc/%jd/oom_score_adj", (intmax_t)pid);

@@ -12,8 +12,8 @@
  *            while an old helper still writes)
  *     environment: LANG, PATH, TZ only; working directory: /
  *
- * It runs at nice 10 and idle I/O priority where the kernel allows, is first
- * in line for the OOM killer (oom_score_adj 1000 at most), and dies when its
+ * It runs at nice 10, as a batch and at idle I/O priority where the kernel
+ * allows, is first in line for the OOM killer (oom_score_adj 1000 at most), and dies when its
  * pipe to the parent breaks.
  */
 #ifndef LSMKV_BASE_CHILD_H

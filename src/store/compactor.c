@@ -21,6 +21,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -563,6 +564,7 @@ tick_ms(const struct compactor *c)
 static void *
 compactor_main(void *arg)
 {
+	const struct sched_param batch = { .sched_priority = 0 };
 	struct compactor *c = arg;
 	struct err err;
 	bool busy;
@@ -570,6 +572,8 @@ compactor_main(void *arg)
 
 	/* Linux: the nice value is the thread's. */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+	/* Whoever waits for an answer is never pushed aside by this thread. */
+	(void)sched_setscheduler(0, SCHED_BATCH, &batch);
 	while (!is_stopping(c)) {
 		err = (struct err)ERR_INIT;
 		begin_sweep(c);

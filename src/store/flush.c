@@ -14,6 +14,7 @@
  *  5. view published                       nothing on disk
  *  6. WAL segment unlinked                 a segment that is not needed
  */
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -380,7 +381,11 @@ flush_main(void *arg)
 {
 	struct store *s = arg;
 	struct flush *f = &s->flush;
+	const struct sched_param batch = { .sched_priority = 0 };
 	unsigned retry_ms = RETRY_FIRST_MS;
+
+	/* As good as a writer's thread, but it pushes none of them aside. */
+	(void)sched_setscheduler(0, SCHED_BATCH, &batch);
 
 	while (!atomic_load(&f->stopping)) {
 		struct err err = ERR_INIT;
