@@ -31,6 +31,7 @@
 #include <bsd/string.h>
 
 #include "base/clock.h"
+#include "base/deflate.h"
 #include "base/log.h"
 #include "store/compact.h"
 #include "store/compactor.h"
@@ -317,6 +318,9 @@ prepare(struct work *w, const struct levels *levels, const uint64_t *snapshots,
 		rc = job_from_plan(job, w->plan, levels, err);
 	if (rc)
 		return rc;
+	/* What is on its way down is soon written again: quickly, then. */
+	if (job->deeper_count && job->sst.deflate_level > DEFLATE_FAST)
+		job->sst.deflate_level = DEFLATE_FAST;
 	if (snapshot_count) {
 		job->snapshots = calloc(snapshot_count, sizeof(*snapshots));
 		if (!job->snapshots)

@@ -17,6 +17,12 @@
 #define SWEEP_FILES 4u /* files' bytes of the upper level a sweep's job takes */
 #define DENSE 0.5      /* this share of garbage is plenty */
 
+#define SETTLE_BYTES_PER_MS 4000u /* a settling job waits for its size */
+
+/* Of neighbours, those that are at most so many times what came so far. */
+#define JOIN_TIMES 4u
+#define JOIN_FILES 256u /* and no more of them than these */
+
 /* ---- collecting inputs ---- */
 
 void
@@ -163,6 +169,40 @@ first_below(const struct plan *p, const struct levels *l, unsigned n,
 	return otherwise;
 }
 
+static uint64_t
+size_at(const struct levels *l, unsigned n, size_t index)
+{
+	return sst_info_of(l->level[n].files[index])->size;
+}
+
+/*
+ * The files around place `at` of level n that a small file of `bytes` takes
+ * in: [*first, *first + *count). Each is at most JOIN_TIMES what came before
+ * it, so that no byte is written again more often than a logarithm says.
+ */
+static void
+small_neighbours(const struct plan_input *in, unsigned n, size_t at,
+                 uint64_t bytes, size_t *first, size_t *count)
+{
+	const struct levels *l = in->levels;
+	size_t end = at;
+
+	*first = at;
+	while (bytes <= in->file_bytes / 2 && end - *first < JOIN_FILES) {
+		uint64_t limit = JOIN_TIMES * bytes;
+
+		if (limit > in->file_bytes / 2)
+			limit = in->file_bytes / 2;
+		if (*first && size_at(l, n, *first - 1) <= limit)
+			bytes += size_at(l, n, --*first);
+		else if (end < l->level[n].count && size_at(l, n, end) <= limit)
+			bytes += size_at(l, n, end++);
+		else
+			break;
+	}
+	*count = end - *first;
+}
+
 /* Takes what overlaps in the output level, and names what is to be done. */
 static int
 add_target(struct plan *p, const struct plan_input *in, unsigned target,
@@ -170,7 +210,6 @@ add_target(struct plan *p, const struct plan_input *in, unsigned target,
 {
 	const struct levels *l = in->levels;
 	size_t first = 0, count = 0;
-	int rc = 0;
 
 	p->output_level = target;
 	p->kind = PLAN_MERGE;
@@ -179,11 +218,12 @@ add_target(struct plan *p, const struct plan_input *in, unsigned target,
 	levels_overlap(l, target, p->smallest, p->largest, &first, &count);
 	if (may_move && !count && p->input_count == 1 &&
 	    overlap_bytes(l, target + 1, p->smallest, p->largest) <=
-	            PLAN_GRANDPARENTS * in->file_bytes)
-		p->kind = PLAN_MOVE;
-	else
-		rc = add_run(p, l, target, first, count, err);
-	return rc;
+	            PLAN_GRANDPARENTS * in->file_bytes) {
+		small_neighbours(in, target, first, p->bytes, &first, &count);
+		if (!count)
+			p->kind = PLAN_MOVE;
+	}
+	return add_run(p, l, target, first, count, err);
 }
 
 /* ---- one level down ---- */
@@ -359,6 +399,28 @@ plan_score(const struct plan_input *in, unsigned n)
 	       (double)(target ? target : 1);
 }
 
+/*
+ * A file of a level over its target that has nothing below it: to move it
+ * costs nothing, and makes what comes into its level from above cheaper.
+ */
+static bool
+find_free_move(const struct plan_input *in, unsigned *level, size_t *index)
+{
+	for (unsigned n = 1; n < LEVELS_MAX - 1; n++) {
+		const struct sst_info *t;
+
+		if (plan_score(in, n) < 1 || !cheapest(in, n, 0, index))
+			continue;
+		t = sst_info_of(in->levels->level[n].files[*index]);
+		if (overlap_bytes(in->levels, n + 1, buf_slice(&t->smallest),
+		                  buf_slice(&t->largest)))
+			continue;
+		*level = n;
+		return true;
+	}
+	return false;
+}
+
 static int
 pick_size(struct plan *p, const struct plan_input *in, struct err *err)
 {
@@ -366,6 +428,11 @@ pick_size(struct plan *p, const struct plan_input *in, struct err *err)
 	unsigned level = 0;
 	size_t index;
 
+	if (find_free_move(in, &level, &index)) {
+		p->why = PLAN_SIZE;
+		p->score = plan_score(in, level);
+		return push_file(p, in, level, index, err);
+	}
 	/* Level 0 far over its target holds up writers: it cannot wait. */
 	for (unsigned n = 1; n < LEVELS_MAX && best < 2; n++) {
 		double score = plan_score(in, n);
@@ -460,6 +527,16 @@ pick_reclaim(struct plan *p, const struct plan_input *in, struct err *err)
 }
 
 /*
+ * How long files must have rested to be merged with so many bytes on mere
+ * suspicion: where writes come in bursts, the next one would do it again.
+ */
+static uint64_t
+settle_ms(const struct plan_input *in, uint64_t bytes)
+{
+	return in->reclaim_ms + bytes / SETTLE_BYTES_PER_MS;
+}
+
+/*
  * What rests in upper levels may shadow as much of the deepest, and nobody
  * knows before it is merged; worth it while that may be over a tenth.
  */
@@ -476,11 +553,13 @@ pick_settle(struct plan *p, const struct plan_input *in, struct err *err)
 	/* Newest first: when that has rested, all of level 0 has. */
 	if (l->level[0].count + (last > 0) >= 2 && l->level[0].count &&
 	    l->level[0].bytes > share_of_deepest(l, last, 0) * (last > 0) &&
-	    age_ms(in, sst_info_of(l->level[0].files[0])) >= in->reclaim_ms)
+	    age_ms(in, sst_info_of(l->level[0].files[0])) >=
+	            settle_ms(in, l->level[0].bytes + l->level[1].bytes))
 		return push_file(p, in, 0, l->level[0].count - 1, err);
 	for (unsigned n = 1; n < last; n++)
 		if (l->level[n].bytes > share_of_deepest(l, last, n) &&
-		    cheapest(in, n, in->reclaim_ms, &index))
+		    cheapest(in, n, settle_ms(in, DEPTH * in->file_bytes),
+		             &index))
 			return push_file(p, in, n, index, err);
 	return 0;
 }

@@ -5,12 +5,17 @@
  * In this order:
  *
  *   size     a level is over its target: level 0 has too many files, or a
- *            deeper level too many bytes. Files go one level down.
+ *            deeper level too many bytes. Files go one level down; those
+ *            that nothing lies below go first, as they are.
  *   reclaim  nothing is over its target, and a file holds tombstones, expired
  *            entries or entries kept for snapshots that are closed now: it is
  *            merged with what it hides, or rewritten where it hides nothing.
  *   settle   the same calm, and upper levels are large against the deepest,
- *            so that they may shadow much of it: they are pushed down.
+ *            so that they may shadow much of it: they are pushed down, after
+ *            a rest that grows with what there is to write.
+ *
+ * A file that could move as it is, but is small beside file_bytes, takes in
+ * small neighbours instead: else every restart would leave one more of them.
  *
  * Every reclaim job makes the tree lose garbage or puts it deeper, and every
  * settle job puts data deeper, so that a tree nobody writes to comes to rest.

@@ -30,11 +30,11 @@ store_options_init(struct store_options *options)
 	options->sync = SYNC_ALWAYS;
 	options->interval_ms = 100;
 	options->idle_flush_ms = 5000;
-	options->level0_slow = 8;
-	options->level0_stop = 20;
+	options->level0_slow = 12;
+	options->level0_stop = 24;
 	options->flush_deflate_level = DEFLATE_FAST;
 	options->scrub_s = 7 * 24 * 3600;
-	options->compactor.level0_files = 4;
+	options->compactor.level0_files = 6;
 	options->compactor.silence_ms = 30000;
 	options->compactor.reclaim_ms = 5000;
 	options->compactor.sst.block_bytes = 4096;
@@ -72,6 +72,10 @@ settle_options(struct store_options *o, struct err *err)
 	if (o->level0_stop <= o->level0_slow || !c->level0_files)
 		return err_set(err, LSMKV_EINVAL,
 		               "level 0: stop must be above slow");
+	if (o->level0_stop <= c->level0_files)
+		return err_set(err, LSMKV_EINVAL,
+		               "level 0: stop must be above the files that "
+		               "make a job, or nothing would ever go on");
 	if (o->sync == SYNC_INTERVAL && !o->interval_ms)
 		return err_set(err, LSMKV_EINVAL, "sync interval of 0");
 	if (!c->level1_bytes)

@@ -32,7 +32,8 @@ struct store_options {
 				       space comes back without more writes */
 	unsigned level0_slow;    /* files in level 0 that begin to slow
 				       writers, */
-	unsigned level0_stop;    /* and that stop them (LSMKV_ESTALLED) */
+	unsigned level0_stop;    /* and that stop them (LSMKV_ESTALLED);
+				       above compactor.level0_files */
 	int flush_deflate_level; /* of level 0 SSTs */
 	uint64_t scrub_s;        /* seconds in which all SSTs are read and
 				       checked once; 0: never */

@@ -193,6 +193,106 @@ test_move(void **state)
 	levels_unref(l);
 }
 
+/*
+ * A small file that could move takes in its small neighbours, near ones first,
+ * as long as they are not much larger than what it has by then.
+ */
+static void
+test_small_neighbours(void **state)
+{
+	struct levels *l = levels_new();
+	struct plan p = PLAN_INIT;
+	struct plan_input in;
+	struct sst *t;
+
+	(void)state;
+	for (uint64_t i = 0; i < 4; i++)
+		put(&l, 0, 1 + i, "m", "n", 11 + i);
+	for (size_t i = 0; i < 4; i++)
+		resize(&l, 0, l->level[0].files[i], 10);
+	t = put(&l, 0, 9, "k", "k", 9);
+	resize(&l, 0, t, 10);
+	resize(&l, 1, put(&l, 1, 21, "a", "b", 1), 10); /* behind a large one */
+	resize(&l, 1, put(&l, 1, 22, "c", "d", 1), 800);
+	resize(&l, 1, put(&l, 1, 23, "e", "f", 1), 100);
+	resize(&l, 1, put(&l, 1, 24, "g", "h", 1), 40);
+	resize(&l, 1, put(&l, 1, 25, "o", "p", 1), 160);
+	resize(&l, 1, put(&l, 1, 26, "q", "r", 1), 501); /* half is not small */
+	in = input(l);
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.kind, PLAN_MERGE);
+	assert_int_equal(p.output_level, 1);
+	assert_inputs(&p, "0:9 1:23 1:24 1:25");
+	plan_release(&p);
+	/* a neighbour that is too large for it leaves it to move */
+	resize(&l, 1, l->level[1].files[3], 41);
+	resize(&l, 1, l->level[1].files[4], 41);
+	in = input(l);
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.kind, PLAN_MOVE);
+	assert_inputs(&p, "0:9");
+	plan_release(&p);
+	/* and so is it when it is not small itself */
+	resize(&l, 0, t, 501);
+	in = input(l);
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.kind, PLAN_MOVE);
+	plan_release(&p);
+	levels_unref(l);
+}
+
+/* What goes down for nothing goes before level 0 makes its level larger. */
+static void
+test_free_move(void **state)
+{
+	struct levels *l = levels_new();
+	struct plan p = PLAN_INIT;
+	struct plan_input in;
+
+	(void)state;
+	for (uint64_t i = 0; i < 12; i++)
+		put(&l, 0, 1 + i, "a", "z", 11 + i);
+	resize(&l, 1, put(&l, 1, 21, "a", "f", 1), 9000);
+	resize(&l, 1, put(&l, 1, 22, "g", "h", 1), 2000);
+	resize(&l, 2, put(&l, 2, 23, "b", "c", 1), 9000);
+	in = input(l);
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.kind, PLAN_MOVE);
+	assert_inputs(&p, "1:22");
+	plan_release(&p);
+	/* not from a level that is in its bounds */
+	resize(&l, 1, l->level[1].files[0], 7000);
+	in = input(l);
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.from_level, 0);
+	plan_release(&p);
+	levels_unref(l);
+}
+
+/* Settling waits the longer, the more it would have to write. */
+static void
+test_settle_rest(void **state)
+{
+	struct levels *l = levels_new();
+	struct plan p = PLAN_INIT;
+	struct plan_input in;
+
+	(void)state;
+	resize(&l, 0, put(&l, 0, 1, "a", "z", 11), 40000000);
+	resize(&l, 1, put(&l, 1, 2, "a", "z", 1), 120000000);
+	in = input(l);
+	in.level1_bytes = 1000000000;
+	in.now_ms = NOW_MS + 8000 + 39999;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.kind, PLAN_NONE);
+	in.now_ms++;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.why, PLAN_SETTLE);
+	assert_inputs(&p, "0:1 1:2");
+	plan_release(&p);
+	levels_unref(l);
+}
+
 /* Of a level over its target, the file that drags the least along goes. */
 static void
 test_least_overlap(void **state)
@@ -851,6 +951,9 @@ main(void)
 		cmocka_unit_test(test_level0),
 		cmocka_unit_test(test_level0_age),
 		cmocka_unit_test(test_move),
+		cmocka_unit_test(test_small_neighbours),
+		cmocka_unit_test(test_free_move),
+		cmocka_unit_test(test_settle_rest),
 		cmocka_unit_test(test_least_overlap),
 		cmocka_unit_test(test_expand),
 		cmocka_unit_test(test_dynamic_target),

@@ -603,6 +603,11 @@ bad_options(void **state)
 	assert_non_null(strstr(err.message, "memtable"));
 	o.memtable_bytes = UINT64_MAX / 3 + 1; /* three of them are 2 bytes */
 	assert_int_equal(store_open(&s, f->path, &o, &err), LSMKV_EINVAL);
+	/* writers would be stopped before anything makes level 0 smaller */
+	o = f->options;
+	o.compactor.level0_files = o.level0_stop;
+	assert_int_equal(store_open(&s, f->path, &o, &err), LSMKV_EINVAL);
+	assert_non_null(strstr(err.message, "level 0"));
 }
 
 /* Every sync mode keeps everything across a close. */
