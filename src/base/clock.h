@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 uint64_t clock_mono_ns(void); /* nanoseconds, never goes back */
+/* The same clock as of its last tick, some milliseconds ago; much cheaper. */
+uint64_t clock_mono_tick_ns(void);
 uint64_t clock_wall_s(void);  /* seconds since 1970 */
 uint64_t clock_wall_ms(void); /* milliseconds since 1970 */
 void clock_sleep_us(uint64_t us);

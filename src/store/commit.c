@@ -359,7 +359,7 @@ publish_group(struct store *s, struct writer *leader, struct writer *last,
 	atomic_fetch_add_explicit(&s->writes, version - first_version,
 	                          memory_order_relaxed);
 	atomic_fetch_add_explicit(&s->deletes, deletes, memory_order_relaxed);
-	atomic_store_explicit(&c->last_write_ns, clock_mono_ns(),
+	atomic_store_explicit(&c->last_write_ns, clock_mono_tick_ns(),
 	                      memory_order_relaxed);
 }
 

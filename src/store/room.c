@@ -265,7 +265,7 @@ int
 room_make(struct store *s, bool want_seal, struct load *load, struct err *err)
 {
 	struct commit *c = &s->commit;
-	uint64_t until = clock_mono_ns() + (uint64_t)STALL_MS * 1000000;
+	uint64_t now, until = 0; /* 0: did not have to wait yet */
 	bool must_seal;
 
 	*load = load_now(s);
@@ -280,7 +280,10 @@ room_make(struct store *s, bool want_seal, struct load *load, struct err *err)
 			behind = "the flush is behind";
 		if (!behind)
 			break;
-		if (clock_mono_ns() >= until)
+		now = clock_mono_ns();
+		if (!until)
+			until = now + (uint64_t)STALL_MS * 1000000;
+		if (now >= until)
 			return refuse(s, behind, err);
 		flush_wait(s, STALL_STEP_MS);
 		*load = load_now(s);

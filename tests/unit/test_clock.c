@@ -26,6 +26,21 @@ test_mono(void **state)
 	assert_true(clock_mono_ns() - before >= 2000000);
 }
 
+/* The clock of ticks is behind the other, and never goes back either. */
+static void
+test_mono_tick(void **state)
+{
+	uint64_t before = clock_mono_tick_ns(), after;
+
+	(void)state;
+	for (int i = 0; i < 10000; i++) {
+		after = clock_mono_tick_ns();
+		assert_true(after >= before);
+		assert_true(after <= clock_mono_ns());
+		before = after;
+	}
+}
+
 /* Both wall clocks tell the time that libc tells. */
 static void
 test_wall(void **state)
@@ -46,6 +61,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mono),
+		cmocka_unit_test(test_mono_tick),
 		cmocka_unit_test(test_wall),
 	};
 
