@@ -21,12 +21,17 @@
 
 #include <endian.h>
 
+#include "base/huge.h"
 #include "store/memtable.h"
 
-#define FANOUT 64u              /* entries of a page */
-#define DEPTH_MOST 12u          /* far more than memory can hold */
-#define CHUNK_FIRST (64u << 10) /* bytes of the first arena chunk */
-#define CHUNK_MOST (1u << 20)   /* and of later ones, doubling up to this */
+#define LINE 64u /* bytes of a cache line */
+#define FANOUT                                                                 \
+	62u                        /* entries of a page: with its head, their
+				   prefixes fill eight lines */
+#define DEPTH_MOST 12u             /* far more than memory can hold */
+#define CHUNK_FIRST (16u << 10)    /* bytes of an arena's first chunk */
+#define CHUNK_MOST HUGE_BYTES      /* and of later ones, doubling up to this */
+#define CHUNK_OWN (CHUNK_MOST / 4) /* from here on, a chunk of its own */
 
 struct node {
 	_Atomic(struct node *) next; /* in store order, or NULL */
@@ -40,29 +45,39 @@ struct node {
 
 /* Entries [0, count) are in store order of their nodes. */
 struct page {
-	struct page *allocated_next; /* all pages of the memtable */
 	_Atomic unsigned count;
 	unsigned depth;                      /* 0: a leaf */
+	uint64_t unused;                     /* to a multiple of 16 bytes */
 	_Atomic uint64_t prefix[FANOUT];     /* key prefix of node[i] */
 	_Atomic(struct node *) node[FANOUT]; /* a leaf's entry; in an inner
 						page the first of child[i] */
 	_Atomic(struct page *) child[];      /* [FANOUT] in an inner page */
 };
 
+/* Begins on a line, and so does what it holds. */
 struct chunk {
 	struct chunk *next; /* allocated before this one */
-	size_t size;        /* bytes that follow */
+	size_t size;        /* bytes, this head included */
+	unsigned char unused[LINE - 2 * sizeof(size_t)];
 	unsigned char data[];
+};
+
+/* Memory that is freed as a whole. */
+struct arena {
+	struct chunk *chunks;    /* all, newest first */
+	size_t next_size;        /* of the next chunk */
+	unsigned char *at, *end; /* what is free of the chunk in use */
+	unsigned char *kept_at;  /* while `at` is in a chunk for one big */
+	unsigned char *kept_end; /* reservation: what is free of another */
 };
 
 struct memtable {
 	_Atomic unsigned refs; /* views and whoever flushes it */
 	uint64_t segment;      /* of the WAL that holds the same */
-	struct chunk *chunks;  /* the arena, newest chunk first */
-	size_t chunk_used;     /* bytes of the newest one */
-	struct page *pages;    /* all, by allocated_next */
+	struct arena nodes;
+	struct arena pages;
 	_Atomic(struct page *) root;
-	_Atomic size_t bytes; /* of nodes and pages */
+	_Atomic uint64_t bytes; /* of nodes and pages */
 	_Atomic uint64_t entries;
 	_Atomic uint64_t tombstones;
 	_Atomic uint64_t max_version;
@@ -148,16 +163,34 @@ page_node(const struct page *p, unsigned i)
 	return atomic_load_explicit(&p->node[i], memory_order_acquire);
 }
 
-/* How many of the page's entries are before the target; the first `low` are. */
+static inline uint64_t
+page_prefix(const struct page *p, unsigned i)
+{
+	return atomic_load_explicit(&p->prefix[i], memory_order_relaxed);
+}
+
+/*
+ * How many of the page's entries are before the target; the first `low` are.
+ * Every step of the first loop takes one of two numbers and no branch: which
+ * way it goes cannot be foretold.
+ */
 static inline unsigned
 page_search(const struct page *p, unsigned low, const struct target *t)
 {
 	unsigned high = atomic_load_explicit(&p->count, memory_order_acquire);
+	unsigned at = 0;
 
+	for (unsigned left = high, half; left; left -= half) {
+		half = (left + 1) / 2;
+		at += half &
+		      -(unsigned)(page_prefix(p, at + half - 1) < t->prefix);
+	}
+	if (at > low)
+		low = at;
+	/* Those with the same prefix. */
 	while (low < high) {
 		unsigned mid = (low + high) / 2;
-		uint64_t prefix = atomic_load_explicit(&p->prefix[mid],
-		                                       memory_order_relaxed);
+		uint64_t prefix = page_prefix(p, mid);
 
 		if (prefix < t->prefix ||
 		    (prefix == t->prefix && node_before(page_node(p, mid), t)))
@@ -171,8 +204,8 @@ page_search(const struct page *p, unsigned low, const struct target *t)
 static inline void
 page_prefetch(const struct page *p)
 {
-	for (unsigned i = 0; i < FANOUT; i += 8)
-		__builtin_prefetch(&p->prefix[i]);
+	for (size_t at = 0; at < offsetof(struct page, node); at += LINE)
+		__builtin_prefetch((const unsigned char *)p + at);
 }
 
 /* Where an insertion came through: page and entry taken, by depth. */
@@ -182,59 +215,161 @@ struct path {
 };
 
 /*
- * A node before the target, near it: the head of the list if the tree knows
- * none. path (may be NULL) is good for the adder only.
+ * The leaf where the target belongs, and how many of its entries are before
+ * it; NULL from an empty tree. path may be NULL.
  */
-static struct node *
-find_before(struct memtable *m, const struct target *t, struct path *path)
+static struct page *
+find_leaf(struct memtable *m, const struct target *t, unsigned *at,
+          struct path *path)
 {
-	struct node *n;
-	struct page *p;
-	unsigned at;
+	struct page *p = atomic_load_explicit(&m->root, memory_order_acquire);
 
-again:
-	p = atomic_load_explicit(&m->root, memory_order_acquire);
 	if (!p)
-		return &m->head;
+		return NULL;
 	while (p->depth) {
 		/*
 		 * The first child takes all that is before the second,
 		 * whatever it began with when it was entered.
 		 */
-		at = page_search(p, 1, t) - 1;
+		*at = page_search(p, 1, t) - 1;
 		if (path) {
 			path->page[p->depth] = p;
-			path->at[p->depth] = at;
+			path->at[p->depth] = *at;
 		}
-		p = atomic_load_explicit(&p->child[at], memory_order_acquire);
+		p = atomic_load_explicit(&p->child[*at], memory_order_acquire);
 		page_prefetch(p);
 	}
-	at = page_search(p, 0, t);
+	*at = page_search(p, 0, t);
 	if (path) {
 		path->page[0] = p;
-		path->at[0] = at;
+		path->at[0] = *at;
 	}
-	if (!at)
-		return &m->head;
-	n = page_node(p, at - 1);
-	if (at < FANOUT)
-		__builtin_prefetch(page_node(p, at)); /* is behind, as a rule */
-	if (!node_before(n, t))
-		goto again; /* a page changed while we looked */
-	return n;
+	return p;
 }
 
-/* The last node before the target, and the one behind it. */
+/*
+ * A node before the target, near it: the head of the list if the tree knows
+ * none.
+ */
 static struct node *
-find(struct memtable *m, const struct target *t, struct path *path,
-     struct node **behind)
+find_before(struct memtable *m, const struct target *t)
 {
-	struct node *before = find_before(m, t, path), *n;
+	for (;;) {
+		unsigned at;
+		struct page *p = find_leaf(m, t, &at, NULL);
+		struct node *n;
+
+		if (!p || !at)
+			return &m->head;
+		n = page_node(p, at - 1);
+		if (at < FANOUT) /* is behind, as a rule */
+			__builtin_prefetch(page_node(p, at));
+		if (node_before(n, t))
+			return n;
+		/* A page changed while we looked. */
+	}
+}
+
+/* The last node before the target, from `before` on, and the one behind it. */
+static struct node *
+walk(struct node *before, const struct target *t, struct node **behind)
+{
+	struct node *n;
 
 	while ((n = node_next(before)) && node_before(n, t))
 		before = n;
 	*behind = n;
 	return before;
+}
+
+static struct node *
+find(struct memtable *m, const struct target *t, struct node **behind)
+{
+	return walk(find_before(m, t), t, behind);
+}
+
+/* ---- arenas ---- */
+
+static struct chunk *
+chunk_new(size_t size)
+{
+	struct chunk *c =
+		size == CHUNK_MOST ? huge_new() : aligned_alloc(LINE, size);
+
+	if (c)
+		c->size = size;
+	return c;
+}
+
+static void
+chunk_free(struct chunk *c)
+{
+	if (c->size == CHUNK_MOST)
+		huge_free(c);
+	else
+		free(c);
+}
+
+/* Room for `bytes` at a->at, in one piece. */
+static bool
+arena_reserve(struct arena *a, size_t bytes)
+{
+	size_t size = a->next_size ? a->next_size : CHUNK_FIRST;
+	struct chunk *c;
+
+	if ((size_t)(a->end - a->at) >= bytes)
+		return true;
+	if (a->kept_end) {
+		c = a->chunks;
+		if (a->at == c->data) { /* was never used */
+			a->chunks = c->next;
+			chunk_free(c);
+		}
+		a->at = a->kept_at;
+		a->end = a->kept_end;
+		a->kept_end = NULL;
+		if ((size_t)(a->end - a->at) >= bytes)
+			return true;
+	}
+	if (bytes > SIZE_MAX / 2)
+		return false;
+	if (bytes >= CHUNK_OWN || size < sizeof(*c) + bytes)
+		size = (sizeof(*c) + bytes + LINE - 1) / LINE * LINE;
+	c = chunk_new(size);
+	if (!c)
+		return false;
+	c->next = a->chunks;
+	a->chunks = c;
+	if (bytes >= CHUNK_OWN && a->at) {
+		a->kept_at = a->at;
+		a->kept_end = a->end;
+	} else if (size < CHUNK_MOST) {
+		a->next_size = 2 * size < CHUNK_MOST ? 2 * size : CHUNK_MOST;
+	}
+	a->at = c->data;
+	a->end = (unsigned char *)c + size;
+	return true;
+}
+
+static void *
+arena_take(struct arena *a, size_t bytes)
+{
+	unsigned char *at = a->at;
+
+	assert((size_t)(a->end - at) >= bytes);
+	a->at += bytes;
+	return at;
+}
+
+static void
+arena_release(struct arena *a)
+{
+	struct chunk *c;
+
+	while ((c = a->chunks)) {
+		a->chunks = c->next;
+		chunk_free(c);
+	}
 }
 
 /* ---- life ---- */
@@ -261,20 +396,11 @@ memtable_ref(struct memtable *m)
 void
 memtable_unref(struct memtable *m)
 {
-	struct chunk *c;
-	struct page *p;
-
 	if (!m ||
 	    atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	while ((c = m->chunks)) {
-		m->chunks = c->next;
-		free(c);
-	}
-	while ((p = m->pages)) {
-		m->pages = p->allocated_next;
-		free(p);
-	}
+	arena_release(&m->nodes);
+	arena_release(&m->pages);
 	free(m);
 }
 
@@ -289,23 +415,17 @@ memtable_entry_bytes(const struct entry *e)
 int
 memtable_reserve(struct memtable *m, size_t bytes, struct err *err)
 {
-	struct chunk *c;
-	size_t size = m->chunks ? m->chunks->size * 2 : CHUNK_FIRST;
+	return arena_reserve(&m->nodes, bytes) ? 0 : err_nomem(err, bytes);
+}
 
-	if (m->chunks && m->chunks->size - m->chunk_used >= bytes)
-		return 0;
-	if (size > CHUNK_MOST)
-		size = CHUNK_MOST;
-	if (size < bytes)
-		size = bytes;
-	c = malloc(sizeof(*c) + size);
-	if (!c)
-		return err_nomem(err, size);
-	c->size = size;
-	c->next = m->chunks;
-	m->chunks = c;
-	m->chunk_used = 0;
-	return 0;
+/* Figures have one writer: no need for the bus to be locked. */
+static inline void
+count(_Atomic uint64_t *figure, uint64_t more)
+{
+	atomic_store_explicit(
+		figure,
+		atomic_load_explicit(figure, memory_order_relaxed) + more,
+		memory_order_relaxed);
 }
 
 /* NULL when out of memory: then the tree knows less, and that is all. */
@@ -314,14 +434,15 @@ page_new(struct memtable *m, unsigned depth)
 {
 	size_t size = sizeof(struct page) +
 	              (depth ? FANOUT * sizeof(struct page *) : 0);
-	struct page *p = calloc(1, size);
+	struct page *p;
 
-	if (!p)
+	size = (size + LINE - 1) / LINE * LINE;
+	if (!arena_reserve(&m->pages, size))
 		return NULL;
+	p = arena_take(&m->pages, size);
+	memset(p, 0, size);
 	p->depth = depth;
-	p->allocated_next = m->pages;
-	m->pages = p;
-	atomic_fetch_add_explicit(&m->bytes, size, memory_order_relaxed);
+	count(&m->bytes, size);
 	return p;
 }
 
@@ -412,14 +533,20 @@ void
 memtable_add(struct memtable *m, const struct entry *e)
 {
 	struct target t = target_make(e->key, e->version);
+	struct node *n, *before = &m->head, *known = NULL, *behind;
 	size_t size = node_size(e);
 	struct path path;
-	struct node *n, *before, *behind;
+	unsigned at;
+	struct page *p = find_leaf(m, &t, &at, &path);
 
-	assert(m->chunks && m->chunks->size - m->chunk_used >= size);
-	n = (struct node *)(void *)(m->chunks->data + m->chunk_used);
-	m->chunk_used += size;
+	/* To the one who changes them, pages are never torn. */
+	if (p && at)
+		before = page_node(p, at - 1);
+	if (p && at < atomic_load_explicit(&p->count, memory_order_relaxed))
+		known = page_node(p, at);
+	__builtin_prefetch(before);
 
+	n = arena_take(&m->nodes, size);
 	n->version = e->version;
 	n->expires = e->expires;
 	n->key_len = (uint32_t)e->key.len;
@@ -429,27 +556,28 @@ memtable_add(struct memtable *m, const struct entry *e)
 	if (e->value.len)
 		memcpy(n->data + e->key.len, e->value.data, e->value.len);
 
-	before = find(m, &t, &path, &behind);
+	/* There may be some between those two that the tree does not know. */
+	behind = node_next(before);
+	if (!known || behind != known)
+		before = walk(before, &t, &behind);
 	atomic_init(&n->next, behind);
 	atomic_store_explicit(&before->next, n, memory_order_release);
 
-	if (atomic_load_explicit(&m->root, memory_order_relaxed)) {
-		tree_insert(m, &path, 0, path.at[0], t.prefix, n, NULL);
-	} else {
-		struct page *root = page_new(m, 0);
-
-		if (root) {
-			page_insert(root, 0, t.prefix, n, NULL);
-			atomic_store_explicit(&m->root, root,
+	if (!p) {
+		p = page_new(m, 0);
+		if (p) {
+			page_insert(p, 0, t.prefix, n, NULL);
+			atomic_store_explicit(&m->root, p,
 			                      memory_order_release);
 		}
+	} else {
+		tree_insert(m, &path, 0, at, t.prefix, n, NULL);
 	}
 
-	atomic_fetch_add_explicit(&m->bytes, size, memory_order_relaxed);
-	atomic_fetch_add_explicit(&m->entries, 1, memory_order_relaxed);
+	count(&m->bytes, size);
+	count(&m->entries, 1);
 	if (e->kind == ENTRY_TOMBSTONE)
-		atomic_fetch_add_explicit(&m->tombstones, 1,
-		                          memory_order_relaxed);
+		count(&m->tombstones, 1);
 	if (e->version >
 	    atomic_load_explicit(&m->max_version, memory_order_relaxed))
 		atomic_store_explicit(&m->max_version, e->version,
@@ -465,7 +593,7 @@ memtable_get(struct memtable *m, struct slice key, uint64_t version,
 	struct target t = target_make(key, version);
 	struct node *n;
 
-	find(m, &t, NULL, &n);
+	find(m, &t, &n);
 	if (!n || !slice_equal(node_key(n), key))
 		return LSMKV_NOTFOUND;
 	node_entry(n, e);
@@ -496,7 +624,7 @@ mem_seek(struct iter *base, struct slice key, uint64_t version, struct err *err)
 	struct node *n;
 
 	(void)err;
-	find(it->memtable, &t, NULL, &n);
+	find(it->memtable, &t, &n);
 	return stand_on(it, n);
 }
 
@@ -506,7 +634,7 @@ mem_seek_before(struct iter *base, struct slice key, uint64_t version,
 {
 	struct memtable_iter *it = (struct memtable_iter *)base;
 	struct target t = target_make(key, version);
-	struct node *behind, *n = find(it->memtable, &t, NULL, &behind);
+	struct node *behind, *n = find(it->memtable, &t, &behind);
 
 	(void)err;
 	return stand_on(it, n == &it->memtable->head ? NULL : n);

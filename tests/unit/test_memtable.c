@@ -155,6 +155,46 @@ seeks(void **state)
 	memtable_unref(m);
 }
 
+/*
+ * Values of all sizes, between them reservations that nothing came of, as
+ * when the disk is full: everything keeps its place and its bytes.
+ */
+static void
+values_of_all_sizes(void **state)
+{
+	static const size_t lens[] = { 10, 700000, 100, 3000000, 40, 520000,
+		                       0,  90000,  1,   2097152, 60 };
+	const unsigned count = 66;
+	struct memtable *m = memtable_new(1);
+	unsigned char *value = malloc(3000000);
+	struct entry e;
+	char key[16];
+
+	(void)state;
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(key, sizeof(key), "key-%u", i * 37 % count);
+		e = make(key, i + 1, "");
+		e.value = slice_make(value, lens[i % 11]);
+		memset(value, (int)i, e.value.len);
+		if (i % 3 == 0)
+			assert_int_equal(
+				memtable_reserve(m, lens[i % 7] + i, NULL), 0);
+		add(m, &e);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(key, sizeof(key), "key-%u", i * 37 % count);
+		assert_int_equal(
+			memtable_get(m, slice_str(key), VERSION_MAX, &e), 0);
+		assert_int_equal(e.value.len, lens[i % 11]);
+		memset(value, (int)i, e.value.len);
+		assert_true(
+			slice_equal(e.value, slice_make(value, e.value.len)));
+	}
+	assert_int_equal(memtable_reserve(m, SIZE_MAX, NULL), LSMKV_ENOMEM);
+	free(value);
+	memtable_unref(m);
+}
+
 /* An entry comes back with all that it was given, and figures add up. */
 static void
 keeps_everything(void **state)
@@ -310,6 +350,7 @@ main(void)
 		cmocka_unit_test(order_of_close_keys),
 		cmocka_unit_test(seeks),
 		cmocka_unit_test(keeps_everything),
+		cmocka_unit_test(values_of_all_sizes),
 		cmocka_unit_test(orders_of_adding),
 		cmocka_unit_test(readers_beside_the_adder),
 	};
