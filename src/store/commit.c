@@ -2,11 +2,11 @@
 /*
  * The write path: group commit.
  *
- * Writers queue up. The one at the head leads: it takes as many of those
- * behind it as make a good group, checks their conditions, appends all their
+ * Writers queue up. One of them leads: it takes as many from the head of the
+ * queue as make a good group, checks their conditions, appends all their
  * batches as one WAL record, syncs it once, adds the entries to the memtable,
- * publishes the new version, hands the lead to the next in the queue and
- * wakes its group. While it syncs, the next group gathers by itself.
+ * publishes the new version, hands the lead on and wakes its group. While it
+ * syncs, the next group gathers by itself.
  *
  * Order of an acknowledgement: append, sync, memtable, publish, answer. A
  * reader never sees what a crash could take back.
@@ -16,10 +16,13 @@
  * has something newer.
  */
 #include <assert.h>
-#include <errno.h>
-#include <semaphore.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/planted.h"
@@ -28,7 +31,17 @@
 #define GROUP_BYTES (1u << 20) /* a group takes no further writer past it */
 #define GROUP_KEYS 4096u       /* bits of the filter of a group's keys */
 
-enum writer_state { WRITER_WAITS, WRITER_LEADS, WRITER_DONE };
+#define PATIENCE_MOST_NS 2000000u /* without anybody coming */
+#define TRUST_MOST 32u            /* in writers that come back */
+#define TRUST_LOST 4u             /* when they do not come */
+#define PAUSE_MOST 256u           /* groups that wait for nobody, then */
+
+enum writer_state {
+	WRITER_WAITS,
+	WRITER_WATCHES, /* leads if too few come in time to make a quorum */
+	WRITER_LEADS,
+	WRITER_DONE,
+};
 
 struct writer {
 	struct op *ops;
@@ -41,9 +54,12 @@ struct writer {
 	bool included;          /* the group writes it */
 	int rc;                 /* outcome */
 	struct err *err;        /* the caller's; may be NULL */
-	enum writer_state state; /* set before `wake` is posted */
-	sem_t wake;
-	struct writer *next; /* in the queue, towards the tail */
+	bool left;              /* the queue, with its group; commit.mutex */
+	unsigned seen;          /* queued, when it last looked for more */
+	uint32_t group_bit, own_bit; /* calls that are for it */
+	_Atomic uint32_t state;      /* enum writer_state; DONE comes last, and
+	                                the writer may be gone after it */
+	struct writer *next;         /* in the queue, towards the tail */
 };
 
 /* ---- what an op must know of the state before it ---- */
@@ -219,38 +235,43 @@ entry_of_op(struct entry *e, const struct op *op, uint64_t version)
 }
 
 /*
- * The last writer of the leader's group, by size. The queue's mutex is not
- * needed to walk from the head to it: others only append behind the tail.
+ * The last writer of the group that begins at the head of the queue, by size;
+ * *first is its first one. The queue's mutex is not needed to walk from one to
+ * the other: others only append behind the tail. *cut: not all that wait.
  */
 static struct writer *
-group_end(struct commit *c, struct writer *leader)
+group_end(struct commit *c, struct writer **first, bool *cut)
 {
-	struct writer *w = leader;
-	size_t bytes = leader->log_bytes;
+	struct writer *w;
+	size_t bytes;
 
 	pthread_mutex_lock(&c->mutex);
-	while (leader->count && w->next && w->next->count &&
+	w = *first = c->head;
+	bytes = w->log_bytes;
+	while ((*first)->count && w->next && w->next->count &&
 	       bytes + w->next->log_bytes <= GROUP_BYTES) {
 		w = w->next;
 		bytes += w->log_bytes;
 	}
+	*cut = w->next;
+	c->groups++;
 	pthread_mutex_unlock(&c->mutex);
 	return w;
 }
 
 /*
- * Decides who of leader..*last is written: an op that reads a key which the
+ * Decides who of first..*last is written: an op that reads a key which the
  * same group writes ends the group before it, so that it sees the outcome.
  */
 static void
-check_group(struct store *s, struct writer *leader, struct writer **last,
+check_group(struct store *s, struct writer *first, struct writer **last,
             size_t *log_bytes, size_t *mem_bytes)
 {
 	struct group_keys keys = { { 0 } };
 	struct writer *before = NULL;
 
 	*log_bytes = *mem_bytes = 0;
-	for (struct writer *w = leader;; before = w, w = w->next) {
+	for (struct writer *w = first;; before = w, w = w->next) {
 		if (w->conditional) {
 			if (before && keys_meet(&keys, w)) {
 				*last = before;
@@ -264,7 +285,7 @@ check_group(struct store *s, struct writer *leader, struct writer **last,
 		if (w->included) {
 			*log_bytes += w->log_bytes;
 			*mem_bytes += w->memtable_bytes;
-			if (leader != *last)
+			if (first != *last)
 				keys_add(&keys, w);
 		}
 		if (w == *last)
@@ -282,7 +303,7 @@ check_group(struct store *s, struct writer *leader, struct writer **last,
  *     are off, and the group is told that the outcome is unknown
  */
 static int
-log_group(struct store *s, struct writer *leader, struct writer *last,
+log_group(struct store *s, struct writer *first, struct writer *last,
           size_t mem_bytes, uint64_t first_version, struct err *err)
 {
 	struct commit *c = &s->commit;
@@ -294,7 +315,7 @@ log_group(struct store *s, struct writer *leader, struct writer *last,
 	rc = memtable_reserve(c->active, mem_bytes, err); /* 1 */
 	if (!rc)
 		rc = wal_begin(c->wal, first_version, err);
-	for (struct writer *w = leader; !rc; w = w->next) {
+	for (struct writer *w = first; !rc; w = w->next) {
 		for (size_t i = 0; w->included && i < w->count && !rc; i++) {
 			entry_of_op(&e, &w->ops[i], version++);
 			rc = wal_add(c->wal, &e, err);
@@ -322,7 +343,10 @@ log_group(struct store *s, struct writer *leader, struct writer *last,
 
 	if (s->options.sync == SYNC_ALWAYS && /* 3 */
 	    !PLANTED("commit.no_sync")) {
+		uint64_t start = clock_mono_ns();
+
 		rc = wal_sync(c->wal, err);
+		c->last_sync_ns = clock_mono_ns() - start;
 		if (rc) {
 			if (!PLANTED("commit.goes_on_after_failed_sync"))
 				store_fail(s, "%s", err->message);
@@ -338,14 +362,14 @@ log_group(struct store *s, struct writer *leader, struct writer *last,
 
 /* Entries become visible: memtable first, then the version. */
 static void
-publish_group(struct store *s, struct writer *leader, struct writer *last,
+publish_group(struct store *s, struct writer *first, struct writer *last,
               uint64_t first_version)
 {
 	struct commit *c = &s->commit;
 	uint64_t version = first_version, deletes = 0;
 	struct entry e;
 
-	for (struct writer *w = leader;; w = w->next) {
+	for (struct writer *w = first;; w = w->next) {
 		for (size_t i = 0; w->included && i < w->count; i++) {
 			entry_of_op(&e, &w->ops[i], version++);
 			w->ops[i].version = e.version;
@@ -363,11 +387,16 @@ publish_group(struct store *s, struct writer *leader, struct writer *last,
 	                      memory_order_relaxed);
 }
 
+/*
+ * Writes one group, *first to the answer, or tells it why not. *cut: some that
+ * waited already were not taken.
+ */
 static struct writer *
-lead(struct store *s, struct writer *leader)
+write_group(struct store *s, struct writer **first_out, bool *cut)
 {
 	struct commit *c = &s->commit;
-	struct writer *last = group_end(c, leader);
+	struct writer *last = group_end(c, first_out, cut);
+	struct writer *first = *first_out, *all = last;
 	uint64_t first_version;
 	size_t log_bytes = 0, mem_bytes = 0;
 	struct err err = ERR_INIT;
@@ -376,30 +405,31 @@ lead(struct store *s, struct writer *leader)
 
 	rc = store_failed(s, &err);
 	if (!rc)
-		rc = room_make(s, !leader->count, &load, &err);
+		rc = room_make(s, !first->count, &load, &err);
 	if (rc) {
-		for (struct writer *w = leader;; w = w->next) {
+		for (struct writer *w = first;; w = w->next) {
 			w->rc = err_set(w->err, rc, "%s", err.message);
 			if (w == last)
 				return last;
 		}
 	}
-	if (!leader->count)
+	if (!first->count)
 		return last;
 
-	check_group(s, leader, &last, &log_bytes, &mem_bytes);
+	check_group(s, first, &last, &log_bytes, &mem_bytes);
+	*cut |= last != all;
 	if (!mem_bytes)
 		return last;
 	room_slow_down(s, &load, log_bytes);
 	first_version = atomic_load(&s->published) + 1;
-	rc = log_group(s, leader, last, mem_bytes, first_version, &err);
+	rc = log_group(s, first, last, mem_bytes, first_version, &err);
 	if (PLANTED("commit.publishes_unsynced") && rc == LSMKV_EUNKNOWN)
-		publish_group(s, leader, last, first_version);
+		publish_group(s, first, last, first_version);
 	if (!rc) {
-		publish_group(s, leader, last, first_version);
+		publish_group(s, first, last, first_version);
 		return last;
 	}
-	for (struct writer *w = leader;; w = w->next) {
+	for (struct writer *w = first;; w = w->next) {
 		if (w->included)
 			w->rc = err_set(w->err, rc, "%s", err.message);
 		if (w == last)
@@ -407,50 +437,263 @@ lead(struct store *s, struct writer *leader)
 	}
 }
 
+/* ---- calls: one futex for all who wait ---- */
+
+/*
+ * Waiters sleep on one word, which changes with every call, and each of them
+ * listens to two of its 32 bits: one that it shares with those who queued up
+ * beside it, and one that is almost its own. So a whole group is woken with
+ * one system call. A call that was for somebody else does no harm.
+ */
+static void
+set_bits(struct commit *c, struct writer *w)
+{
+	w->group_bit = UINT32_C(1) << c->groups % 16;
+	w->own_bit = UINT32_C(1) << (16 + c->arrivals++ % 16);
+}
+
+static void
+call(struct commit *c, uint32_t bits)
+{
+	atomic_fetch_add_explicit(&c->calls, 1, memory_order_release);
+	syscall(SYS_futex, &c->calls, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL,
+	        NULL, bits);
+}
+
+/* Until a call, if there was none since `seen`, or until_ns if not 0. */
+static void
+wait_for_call(struct commit *c, const struct writer *w, uint32_t seen,
+              uint64_t until_ns)
+{
+	struct timespec until = {
+		.tv_sec = (time_t)(until_ns / 1000000000),
+		.tv_nsec = (long)(until_ns % 1000000000),
+	};
+
+	syscall(SYS_futex, &c->calls, FUTEX_WAIT_BITSET_PRIVATE, seen,
+	        until_ns ? &until : NULL, NULL, w->group_bit | w->own_bit);
+}
+
 /* ---- the queue ---- */
+
+/*
+ * When does the next group begin? At once, if its writers are not likely to
+ * get company. But threads that write again and again would form two groups
+ * in turn that way, each half as large as it could be: those who come back
+ * just miss the group that began when they were woken. So the lead stays free
+ * until as many wait as were there before, a quorum. Whoever completes it
+ * leads; no switch of threads is needed.
+ *
+ * The first who waits watches: while others keep coming, half of those who
+ * are missing in the time of a sync, it goes on to wait; else it leads with
+ * those who are there. Where that happens often, writers do other things in
+ * between, and waiting for them is a loss: then there is no quorum for a
+ * number of groups, twice as many each time. A writer that is alone is a
+ * quorum.
+ */
+static void
+quorum_came(struct commit *c)
+{
+	if (c->trust < TRUST_MOST)
+		c->trust++;
+	else
+		c->pause_next = 1;
+}
+
+static void
+quorum_missed(struct commit *c)
+{
+	if (c->trust >= TRUST_LOST) {
+		c->trust -= TRUST_LOST;
+		return;
+	}
+	c->trust = 0;
+	c->pause = c->pause_next;
+	if (c->pause_next < PAUSE_MOST)
+		c->pause_next *= 2;
+}
+
+/* A group of `count` has left the queue. */
+static void
+set_quorum(struct store *s, unsigned count, bool cut)
+{
+	struct commit *c = &s->commit;
+
+	c->quorum = 1;
+	/* Those who were left behind have waited enough. */
+	if (s->options.sync != SYNC_ALWAYS || cut || count + c->queued == 1)
+		return;
+	if (c->pause)
+		c->pause--;
+	else
+		c->quorum = count + c->queued;
+}
+
+/* Under the mutex. True: it leads. */
+static bool
+enqueue(struct commit *c, struct writer *w)
+{
+	if (!c->head)
+		c->head = w;
+	else
+		c->tail->next = w;
+	c->tail = w;
+	c->queued++;
+	set_bits(c, w);
+	if (c->led)
+		return false;
+	if (c->queued < c->quorum && w->count) {
+		if (!c->watched) {
+			c->watched = true;
+			w->seen = c->queued;
+			w->state = WRITER_WATCHES;
+		}
+		return false;
+	}
+	if (c->watched && w->count)
+		quorum_came(c);
+	c->watched = false;
+	c->led = true;
+	return true;
+}
+
+/*
+ * Takes first..last from the queue. Unless self is still in it, the lead goes
+ * to the next one, or is free. Returns bits to call.
+ */
+static uint32_t
+dequeue(struct store *s, struct writer *first, struct writer *last,
+        struct writer *self, bool cut)
+{
+	struct commit *c = &s->commit;
+	struct writer *next = last->next;
+	unsigned count = 1;
+
+	for (struct writer *w = first;; w = w->next, count++) {
+		w->left = true;
+		if (w == last)
+			break;
+	}
+	last->next = NULL;
+	c->head = next;
+	if (!next)
+		c->tail = NULL;
+	c->queued -= count;
+	c->sync_ns = (c->sync_ns * 7 + c->last_sync_ns) / 8;
+	set_quorum(s, count, cut);
+	if (!self->left)
+		return 0;
+	c->led = next && (c->queued >= c->quorum || !next->count);
+	c->watched = next && !c->led;
+	if (!next)
+		return 0;
+	next->seen = c->queued;
+	next->state = c->led ? WRITER_LEADS : WRITER_WATCHES;
+	return next->own_bit;
+}
+
+/* Leads until self is written; returns its outcome. */
+static int
+lead(struct store *s, struct writer *self)
+{
+	struct commit *c = &s->commit;
+
+	while (!self->left) {
+		struct writer *first, *last, *next;
+		uint32_t bits;
+		bool cut;
+
+		last = write_group(s, &first, &cut);
+
+		/* The next one leads before anybody of this group is woken. */
+		pthread_mutex_lock(&c->mutex);
+		bits = dequeue(s, first, last, self, cut);
+		pthread_mutex_unlock(&c->mutex);
+		if (bits)
+			call(c, bits);
+		bits = 0;
+		for (struct writer *w = first; w; w = next) {
+			next = w->next;
+			if (w == self)
+				continue;
+			bits |= w->group_bit;
+			atomic_store_explicit(&w->state, WRITER_DONE,
+			                      memory_order_release);
+		}
+		if (bits)
+			call(c, bits);
+	}
+	return self->rc;
+}
+
+/* The time of the one that watches is over. True: it leads. */
+static bool
+watch(struct commit *c, struct writer *w)
+{
+	uint32_t state = WRITER_WATCHES;
+	bool leads = false;
+
+	pthread_mutex_lock(&c->mutex);
+	if (w->left || c->led) {
+		atomic_compare_exchange_strong(&w->state, &state, WRITER_WAITS);
+	} else if (c->queued - w->seen >= c->quorum - c->queued) {
+		w->seen = c->queued;
+	} else {
+		quorum_missed(c);
+		c->watched = false;
+		leads = c->led = true;
+	}
+	pthread_mutex_unlock(&c->mutex);
+	return leads;
+}
+
+static uint64_t
+patience_ns(struct commit *c)
+{
+	uint64_t ns;
+
+	pthread_mutex_lock(&c->mutex);
+	ns = c->sync_ns;
+	pthread_mutex_unlock(&c->mutex);
+	return ns < PATIENCE_MOST_NS ? ns : PATIENCE_MOST_NS;
+}
 
 static int
 queue_and_wait(struct store *s, struct writer *w)
 {
 	struct commit *c = &s->commit;
-	struct writer *last, *next, *done;
-	bool first;
+	uint64_t until_ns = 0;
+	bool leads;
 
 	pthread_mutex_lock(&c->mutex);
-	first = !c->head;
-	if (first)
-		c->head = w;
-	else
-		c->tail->next = w;
-	c->tail = w;
+	leads = enqueue(c, w);
 	pthread_mutex_unlock(&c->mutex);
+	while (!leads) {
+		uint32_t seen =
+			atomic_load_explicit(&c->calls, memory_order_acquire);
 
-	if (!first) {
-		while (sem_wait(&w->wake) && errno == EINTR)
-			;
-		if (w->state == WRITER_DONE)
+		switch (atomic_load_explicit(&w->state, memory_order_acquire)) {
+		case WRITER_WAITS:
+			wait_for_call(c, w, seen, 0);
+			until_ns = 0;
+			break;
+		case WRITER_WATCHES:
+			if (!until_ns)
+				until_ns = clock_mono_ns() + patience_ns(c);
+			wait_for_call(c, w, seen, until_ns);
+			if (clock_mono_ns() >= until_ns) {
+				until_ns = 0;
+				leads = watch(c, w);
+			}
+			break;
+		case WRITER_LEADS:
+			leads = true;
+			break;
+		case WRITER_DONE:
 			return w->rc;
+		}
 	}
-	last = lead(s, w);
-
-	/* The next one leads before anybody of this group is woken. */
-	pthread_mutex_lock(&c->mutex);
-	next = last->next;
-	c->head = next;
-	if (!next)
-		c->tail = NULL;
-	pthread_mutex_unlock(&c->mutex);
-	last->next = NULL;
-	if (next) {
-		next->state = WRITER_LEADS;
-		sem_post(&next->wake);
-	}
-	for (done = w->next; done; done = next) {
-		next = done->next; /* it may be gone after the post */
-		done->state = WRITER_DONE;
-		sem_post(&done->wake);
-	}
-	return w->rc;
+	return lead(s, w);
 }
 
 static int
@@ -524,9 +767,7 @@ store_write(struct store *s, struct op *ops, size_t count, size_t *failed,
 		rc = read_ahead(s, &w, err);
 	if (rc)
 		return rc;
-	sem_init(&w.wake, 0, 0);
 	rc = queue_and_wait(s, &w);
-	sem_destroy(&w.wake);
 	if (rc == LSMKV_CONFLICT) {
 		atomic_fetch_add(&s->conflicts, 1);
 		if (failed)
@@ -539,10 +780,6 @@ int
 commit_seal(struct store *s, struct err *err)
 {
 	struct writer w = { .err = err };
-	int rc;
 
-	sem_init(&w.wake, 0, 0);
-	rc = queue_and_wait(s, &w);
-	sem_destroy(&w.wake);
-	return rc;
+	return queue_and_wait(s, &w);
 }

@@ -44,12 +44,24 @@ struct sealed_wal {
 };
 
 struct commit {
-	pthread_mutex_t mutex; /* over the queue */
-	struct writer *head;   /* the leader, while there is one */
+	pthread_mutex_t mutex; /* over the queue, down to `calls` */
+	struct writer *head;   /* the longest in the queue */
 	struct writer *tail;
+	unsigned queued;     /* how many are in it */
+	unsigned quorum;     /* so many are worth a group */
+	bool led;            /* somebody leads */
+	bool watched;        /* somebody sees to it that somebody will lead */
+	unsigned trust;      /* that a quorum will come */
+	unsigned pause;      /* groups to come that are begun without */
+	unsigned pause_next; /* how many they will be the next time */
+	unsigned groups;     /* begun; wraps around */
+	unsigned arrivals;   /* in the queue; wraps around */
+	uint64_t sync_ns;    /* what a sync takes these days */
+	_Atomic uint32_t calls; /* of writers that wait; a futex */
 	/* The leader's: */
-	struct wal *wal; /* the segment of the active memtable */
-	bool wal_broken; /* an append failed half-way: rotate first */
+	uint64_t last_sync_ns; /* what the last sync took */
+	struct wal *wal;       /* the segment of the active memtable */
+	bool wal_broken;       /* an append failed half-way: rotate first */
 	/*
 	 * Held while a segment is made, ahead of time or not, so that numbers
 	 * grow along the log; and over:

@@ -905,6 +905,73 @@ batches_are_seen_whole(void **state)
 	pthread_join(writer, NULL);
 }
 
+#define COMERS 24
+
+struct comer {
+	struct fixture *f;
+	unsigned number;
+	pthread_t thread;
+};
+
+static void
+comer_key(char *key, size_t size, unsigned number, unsigned i)
+{
+	snprintf(key, size, "comer-%u-%u", number, i);
+}
+
+/* Some write a few times, some often; some do other things in between. */
+static void *
+write_and_go(void *arg)
+{
+	struct comer *c = arg;
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < 10 * (c->number + 1); i++) {
+		char key[32];
+		struct op op;
+
+		comer_key(key, sizeof(key), c->number, i);
+		op = op_set(key, key);
+		if (write_one(c->f, &op) || op.version <= last)
+			return (void *)1;
+		last = op.version;
+		if (c->number % 4 == 1 && i % 16 == 0)
+			clock_sleep_us(200 * c->number);
+		if (c->number % 8 == 3 && i % 32 == 0 &&
+		    store_flush(c->f->store, NULL))
+			return (void *)1;
+	}
+	return NULL;
+}
+
+/* Whoever is waited for may never come; nobody waits for ever. */
+static void
+writers_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+	struct comer comers[COMERS];
+	char key[32];
+
+	for (unsigned n = 0; n < COMERS; n++) {
+		comers[n] = (struct comer){ .f = f, .number = n };
+		pthread_create(&comers[n].thread, NULL, write_and_go,
+		               &comers[n]);
+	}
+	for (unsigned n = 0; n < COMERS; n++) {
+		void *bad;
+
+		pthread_join(comers[n].thread, &bad);
+		assert_null(bad);
+	}
+	reopen(f);
+	for (unsigned n = 0; n < COMERS; n++) {
+		for (unsigned i = 0; i < 10 * (n + 1); i++) {
+			comer_key(key, sizeof(key), n, i);
+			expect(f, key, key);
+		}
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -934,6 +1001,7 @@ main(void)
 		TEST(counter_of_many),
 		TEST(each_value_deleted_once),
 		TEST(batches_are_seen_whole),
+		TEST(writers_come_and_go),
 	};
 
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
