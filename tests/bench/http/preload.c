@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Fills a store for bench-http, as no client could in the time: N keys k0000000
- * and so on, which are read and written, and as many d0000000 to delete.
+ * Fills a store for bench-http, as no client could in the time: keys k0000000
+ * and so on, which are read and written, and d0000000 and so on to delete.
  *
- *     preload DIR N
+ *     preload DIR KEYS DELS
  *
  * Values are those of requests.lua in kind: 100 bytes, half of them random.
  */
@@ -68,8 +68,8 @@ main(int argc, char *argv[])
 	struct err err = ERR_INIT, closing = ERR_INIT;
 	int rc;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: preload DIR N\n");
+	if (argc != 4) {
+		fprintf(stderr, "usage: preload DIR KEYS DELS\n");
 		return 2;
 	}
 	store_options_init(&options);
@@ -77,7 +77,7 @@ main(int argc, char *argv[])
 	options.compactor.helper = getenv("LSMKV_HELPER");
 	rc = store_open(&s, argv[1], &options, &err);
 	if (!rc)
-		rc = fill(s, 'd', strtoul(argv[2], NULL, 10), &err);
+		rc = fill(s, 'd', strtoul(argv[3], NULL, 10), &err);
 	if (!rc)
 		rc = fill(s, 'k', strtoul(argv[2], NULL, 10), &err);
 	if (!rc)

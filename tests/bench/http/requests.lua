@@ -2,13 +2,14 @@
 --
 -- wrk: the requests of bench-http, of one kind.
 --
---     wrk ... -s requests.lua URL -- PROTOCOL OPERATION KEYS SEED FIRST
+--     wrk ... -s requests.lua URL -- PROTOCOL OPERATION KEYS DELS SEED FIRST
 --
 -- PROTOCOL is lsmkv, webdis or etcd. OPERATION is get, set, mix (nine gets to
 -- a set), of keys k0000000 ... below KEYS, at random, SEED telling which; del,
--- of keys d0000000 ... each once, in an order that looks random, from number
--- FIRST of it on; or put, which brings those back from number FIRST on; or
--- warm, which gets every sixteenth key k, from number FIRST on.
+-- of keys d0000000 ... below DELS, each once, in an order that looks random,
+-- from number FIRST of it on; or put, which brings those back from number
+-- FIRST on (and, for etcd, both kinds of keys); or warm, which gets every
+-- sixteenth key k, from number FIRST on.
 -- Values have 100 bytes, half of them random.
 --
 -- The last line of output is for bench-http: after "result", answers,
@@ -53,15 +54,15 @@ end
 
 function init(args)
 	local protocol, operation = args[1], args[2]
-	local keys = tonumber(args[3])
+	local keys, dels = tonumber(args[3]), tonumber(args[4])
 	local host = wrk.headers["Host"]
 	local values = {}
 	local head = " HTTP/1.1\r\nHost: " .. host .. "\r\n"
 	local format, random = string.format, math.random
 	local get, set, del
 
-	math.randomseed(tonumber(args[4]))
-	number = tonumber(args[5])
+	math.randomseed(tonumber(args[5]))
+	number = tonumber(args[6])
 	for i = 1, 64 do
 		values[i] = random_value()
 	end
@@ -120,7 +121,7 @@ function init(args)
 
 	-- The multiplier is a prime that no number of keys is a multiple of.
 	local function next_d()
-		local n = number * 611953 % keys
+		local n = number * 611953 % dels
 		number = number + 1
 		return format("d%07d", n)
 	end
