@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -446,6 +447,17 @@ find_helper(struct settings *s, char *found, struct err *err)
 
 /* ---- running ---- */
 
+/*
+ * Blocks of the cache are allocated by one worker and freed by another. With
+ * an arena for every few of them, each arena is left with holes, which
+ * together take more than the cache itself, and --memory does not hold.
+ */
+static void
+keep_one_arena(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+}
+
 /* As many connections as we are allowed, not as few as is usual. */
 static void
 raise_descriptor_limit(void)
@@ -657,6 +669,7 @@ main(int argc, char *argv[])
 	                                           : s.log_level);
 	umask(027);
 	raise_descriptor_limit();
+	keep_one_arena();
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: ISC */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -35,6 +36,7 @@ lsmkv_open(const struct bench_config *config)
 	struct err err = ERR_INIT;
 	int rc;
 
+	mallopt(M_ARENA_MAX, 1); /* as lsmkv.fcgi does */
 	log_set_level(LOG_LEVEL_WARN);
 	store_options_init(&o);
 	o.memtable_bytes = config->memtable_bytes;
