@@ -312,9 +312,15 @@ write_together(struct api *a, struct api_call **calls, size_t count)
 		for (size_t i = 0; i < count; i++)
 			calls[i]->op = ops[i];
 		if (rc == LSMKV_CONFLICT) {
-			/* Nothing was written: the others try without it. */
+			/*
+			 * Nothing was written: the others try without it, in
+			 * the order they came in. A del looks behind none of
+			 * them, and must not come to stand behind a set.
+			 */
 			calls[failed]->rc = rc;
-			calls[failed] = calls[--count];
+			count--;
+			memmove(&calls[failed], &calls[failed + 1],
+			        (count - failed) * sizeof(*calls));
 			drop_absent(a, calls, &count);
 			continue;
 		}

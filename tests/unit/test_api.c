@@ -722,6 +722,25 @@ test_several_with_absent_keys(void **state)
 	release_several(&s);
 }
 
+/* A set that came behind a del stays behind it, whatever falls out. */
+static void
+test_several_keep_their_order(void **state)
+{
+	struct fixture *f = *state;
+	struct several s = { .fixture = f };
+
+	fake_engine_put(f->engine, "k", "1", ENTRY_TEXT);
+	begin(&s, "absent", NULL);
+	begin(&s, "k", NULL);
+	begin(&s, "k", "2");
+	write_several(&s);
+	assert_problem(&s.response[0], PROBLEM_NOT_FOUND);
+	assert_value(&s.response[1], "1", TEXT_TYPE, 1);
+	assert_int_equal(s.response[2].status, 200);
+	assert_value(get(f, "key=k"), "2", TEXT_TYPE, s.response[2].version);
+	release_several(&s);
+}
+
 /* What only one of them meets is told to nobody else. */
 static void
 test_several_with_one_bad(void **state)
@@ -949,6 +968,7 @@ main(void)
 		TEST(test_engine_failures),
 		TEST(test_several_writes),
 		TEST(test_several_with_absent_keys),
+		TEST(test_several_keep_their_order),
 		TEST(test_several_with_one_bad),
 		TEST(test_several_that_fail),
 		TEST(test_several_that_meet),
