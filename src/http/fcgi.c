@@ -68,6 +68,7 @@ struct worker {
 	unsigned held;                  /* of the former */
 	uint64_t held_bytes;            /* in their bodies */
 	unsigned turns;                 /* since the first of them came */
+	uint64_t held_ns;               /* when that was */
 	unsigned outside;               /* of the lobby: so many times left */
 	struct buf head;      /* of a response; used again and again */
 	pthread_mutex_t lock; /* of the two below; the only one held */
@@ -81,6 +82,7 @@ struct fcgi {
 	struct fcgi_options options;
 	struct lobby *lobby;
 	atomic_bool stopping;
+	atomic_bool cut;          /* nobody waits for peers any more */
 	_Atomic unsigned running; /* workers that have not ended */
 	unsigned count;           /* of workers that were started */
 	struct worker *workers;   /* options.threads of them */
@@ -108,26 +110,6 @@ step_in(void *worker)
 }
 
 /*
- * Is fd ready for events (of poll), or will it be in timeout_ms? That is not
- * waited for as long as writes are held, if it may also be told of later.
- */
-static bool
-is_ready(struct worker *w, int fd, short events, int timeout_ms)
-{
-	struct pollfd p = { .fd = fd, .events = events };
-	int n = poll(&p, 1, 0);
-
-	if (n || (w->held && timeout_ms <= MOMENT_MS &&
-	          !atomic_load(&w->fcgi->stopping)))
-		return n > 0;
-	write_held(w);
-	step_out(w);
-	n = poll(&p, 1, timeout_ms);
-	step_in(w);
-	return n > 0;
-}
-
-/*
  * Says what this worker is doing with which descriptor, for fcgi_stop.
  * False if it should not begin, because the responder stops.
  */
@@ -142,6 +124,29 @@ worker_set(struct worker *w, int fd, bool reading)
 	w->reading = reading;
 	pthread_mutex_unlock(&w->lock);
 	return !(reading && stopping);
+}
+
+/*
+ * Is fd ready for events (of poll), or will it be in timeout_ms? That is not
+ * waited for as long as writes are held, if it may also be told of later.
+ */
+static bool
+is_ready(struct worker *w, int fd, short events, int timeout_ms)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int n = poll(&p, 1, 0), busy_fd = w->busy_fd;
+	bool reading = w->reading;
+
+	if (n || (w->held && timeout_ms <= MOMENT_MS &&
+	          !atomic_load(&w->fcgi->stopping)))
+		return n > 0;
+	write_held(w); /* busy with others meanwhile */
+	if (busy_fd >= 0 && !worker_set(w, busy_fd, reading))
+		return false;
+	step_out(w);
+	n = poll(&p, 1, timeout_ms);
+	step_in(w);
+	return n > 0;
 }
 
 enum body_state {
@@ -216,9 +221,10 @@ begin_request(FCGX_Request *q, int fd)
 }
 
 enum gathered {
-	GATHERED_ALL,  /* what is there can be served without waiting */
-	GATHERED_SOME, /* more is to come */
-	GATHERED_NONE, /* nothing useful ever will */
+	GATHERED_ALL,     /* what is there can be served without waiting */
+	GATHERED_SOME,    /* more is to come */
+	GATHERED_NOWHERE, /* the same, but only libfcgi can wait for it */
+	GATHERED_NONE,    /* nothing useful ever will */
 };
 
 /*
@@ -310,7 +316,7 @@ gather(struct worker *w, struct connection *c)
 		sched_yield();
 	}
 	if (!spool_open(&c->spool))
-		return GATHERED_ALL; /* then libfcgi must wait for it */
+		return GATHERED_NOWHERE;
 	c->scan = (struct record_scan)RECORD_SCAN_INIT;
 	c->head_looked_at = false;
 	c->moved_ns = clock_mono_ns();
@@ -401,8 +407,10 @@ send_rest(struct worker *w, struct connection *c)
 			c->moved_ns = clock_mono_ns();
 		/* There is nobody to go on later when we stop. */
 		if (is_ready(w, c->fd, POLLOUT, MOMENT_MS) ||
-		    atomic_load(&f->stopping))
+		    (atomic_load(&f->stopping) && !atomic_load(&f->cut)))
 			continue;
+		if (atomic_load(&f->cut))
+			break;
 		worker_set(w, -1, false);
 		lobby_return(f->lobby, c);
 		return;
@@ -461,26 +469,33 @@ respond(struct worker *w, struct job *j)
 	struct connection *c = j->connection;
 	struct slice payload = response_payload(&j->response);
 	struct spool out = SPOOL_INIT;
+	bool waits;
 
+	/* The request has been read: what follows is for its peer. */
+	lobby_unspool(f->lobby, c);
+	waits = payload.len > LARGE_ANSWER &&
+	        !(lobby_has_room(f->lobby) && spool_open(&out));
+	if (waits) {
+		write_held(w); /* not after what may take long */
+		worker_set(w, c->fd, false);
+	}
+	/* Only now: those that were held have heads, too. */
 	if (response_head(&j->response, &w->head, NULL)) {
+		spool_close(&out);
 		FCGX_Free(&j->q, 0);
 		finish(w, c);
 		return;
 	}
-	/* The request has been read: what follows is for its peer. */
-	lobby_unspool(f->lobby, c);
-	j->q.ipcFd = c->fd;
-	if (payload.len > LARGE_ANSWER) {
-		if (lobby_has_room(f->lobby) && spool_open(&out))
-			j->q.ipcFd = out.fd;
-		else
-			write_held(w); /* not after what may take long */
-	}
+	j->q.ipcFd = out.fd < 0 ? c->fd : out.fd;
 	c->keep = j->q.keepConnection;
 	j->q.keepConnection = 1; /* closing is ours */
+	if (waits)
+		step_out(w);
 	write_slice(j->q.out, buf_slice(&w->head));
 	write_slice(j->q.out, payload);
 	FCGX_Finish_r(&j->q);
+	if (waits)
+		step_in(w);
 	if (j->q.ipcFd < 0) {
 		/* It could not write, and has closed what it wrote to. */
 		if (out.fd < 0)
@@ -568,8 +583,10 @@ hold(struct worker *w, struct job *j)
 		return;
 	}
 	worker_set(w, -1, false);
-	if (!w->held++)
+	if (!w->held++) {
 		w->turns = 0;
+		w->held_ns = clock_mono_ns();
+	}
 	w->held_bytes += j->request.length;
 	if (w->held == API_CALLS_MAX || w->held_bytes > HELD_BYTES_MAX)
 		write_held(w);
@@ -636,6 +653,12 @@ attend(struct worker *w, struct connection *c)
 	case GATHERED_ALL:
 		serve(w, c);
 		break;
+	case GATHERED_NOWHERE:
+		write_held(w);
+		step_out(w);
+		serve(w, c);
+		step_in(w);
+		break;
 	case GATHERED_SOME:
 		worker_set(w, -1, false);
 		lobby_return(w->fcgi->lobby, c);
@@ -645,6 +668,13 @@ attend(struct worker *w, struct connection *c)
 		lobby_dismiss(w->fcgi->lobby, c);
 		break;
 	}
+}
+
+/* Those that are served meanwhile may have to wait for the disk. */
+static bool
+held_long(const struct worker *w)
+{
+	return w->held && clock_mono_ns() - w->held_ns > MOMENT_MS * NS_PER_MS;
 }
 
 static void *
@@ -660,7 +690,7 @@ worker_run(void *arg)
 
 		if (c)
 			attend(w, c);
-		if (!c || ++w->turns >= HELD_TURNS_MAX)
+		if (!c || ++w->turns >= HELD_TURNS_MAX || held_long(w))
 			write_held(w);
 	}
 	write_held(w);
@@ -706,6 +736,8 @@ fcgi_stop(struct fcgi *f)
 			break;
 		clock_sleep_us(2000);
 	}
+	/* Whoever begins to send from now on gives up by itself. */
+	atomic_store(&f->cut, true);
 	cut_off(f, true);
 	for (unsigned i = 0; i < f->count; i++) {
 		struct worker *w = &f->workers[i];

@@ -21,8 +21,8 @@ struct fake_engine {
 	int fail_reads, fail_writes;
 	const char *bad_key; /* of which writes fail with bad_code; or NULL */
 	int bad_code;
-	unsigned slow_writes_ms;
-	unsigned calls;
+	unsigned slow_reads_ms, slow_writes_ms;
+	unsigned calls, last_write;
 };
 
 static struct fake_engine *
@@ -62,6 +62,8 @@ fake_get(struct engine *e, struct slice key, uint64_t snapshot,
 	int rc;
 
 	assert(!snapshot);
+	if (f->slow_reads_ms)
+		clock_sleep_us(f->slow_reads_ms * 1000ull);
 	pthread_mutex_lock(&f->lock);
 	f->calls++;
 	rc = f->fail_reads;
@@ -117,7 +119,7 @@ fake_write(struct engine *e, struct op *ops, size_t count, size_t *failed,
 	if (f->slow_writes_ms)
 		clock_sleep_us(f->slow_writes_ms * 1000ull);
 	pthread_mutex_lock(&f->lock);
-	f->calls++;
+	f->last_write = ++f->calls;
 	rc = f->fail_writes;
 	if (rc)
 		err_set(err, rc, "as the test told");
@@ -195,6 +197,12 @@ fake_engine_fail_key(struct engine *e, const char *key, int code)
 }
 
 void
+fake_engine_slow_reads(struct engine *e, unsigned ms)
+{
+	fake(e)->slow_reads_ms = ms;
+}
+
+void
 fake_engine_slow_writes(struct engine *e, unsigned ms)
 {
 	fake(e)->slow_writes_ms = ms;
@@ -209,6 +217,17 @@ fake_engine_calls(struct engine *e)
 	calls = fake(e)->calls;
 	pthread_mutex_unlock(&fake(e)->lock);
 	return calls;
+}
+
+unsigned
+fake_engine_last_write(struct engine *e)
+{
+	unsigned call;
+
+	pthread_mutex_lock(&fake(e)->lock);
+	call = fake(e)->last_write;
+	pthread_mutex_unlock(&fake(e)->lock);
+	return call;
 }
 
 unsigned

@@ -16,11 +16,14 @@ void fake_engine_fail_reads(struct engine *e, int code);
 void fake_engine_fail_writes(struct engine *e, int code);
 /* The same for writes of this key (borrowed), and batches that hold one. */
 void fake_engine_fail_key(struct engine *e, const char *key, int code);
-/* Each write takes so long. */
+/* Each read, or write, takes so long. */
+void fake_engine_slow_reads(struct engine *e, unsigned ms);
 void fake_engine_slow_writes(struct engine *e, unsigned ms);
 
 /* How many reads and writes have come in, failed ones too. */
 unsigned fake_engine_calls(struct engine *e);
+/* Which of these the last write was. */
+unsigned fake_engine_last_write(struct engine *e);
 /* How many entries it holds. */
 unsigned fake_engine_count(struct engine *e);
 

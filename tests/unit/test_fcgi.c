@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -73,6 +74,32 @@ static int
 setup_patient(void **state)
 {
 	return start(state, 3, NEVER_MS);
+}
+
+/* With one worker, so that what comes in while it waits is served in turn. */
+static int
+setup_single(void **state)
+{
+	return start(state, 1, NEVER_MS);
+}
+
+/* As many workers as may be awake at the same time (lobby.c). */
+static unsigned
+seats(void)
+{
+	cpu_set_t set;
+	int n = 2;
+
+	if (!sched_getaffinity(0, sizeof(set), &set))
+		n = CPU_COUNT(&set);
+	return n < 2 ? 2 : (unsigned)n;
+}
+
+/* With a worker more than that. */
+static int
+setup_crowded(void **state)
+{
+	return start(state, seats() + 1, NEVER_MS);
 }
 
 static int
@@ -954,6 +981,141 @@ test_deletes_of_one_key(void **state)
 	buf_release(&b);
 }
 
+/* Takes all descriptors that are left away, until it is undone. */
+static void
+no_more_descriptors(struct rlimit *before)
+{
+	struct rlimit low;
+	int lowest = dup(STDIN_FILENO);
+
+	assert_true(lowest >= 0);
+	close(lowest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, before), 0);
+	low = *before;
+	low.rlim_cur = (rlim_t)lowest;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+}
+
+/* A large answer that cannot be set aside has its own head, too. */
+static void
+test_head_of_large_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit before;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	char *value = long_text(100000);
+	int fds[3];
+
+	fake_engine_put(f->engine, "l", value, ENTRY_TEXT);
+	for (int i = 0; i < 3; i++) {
+		fds[i] = client_connect(f);
+		exchange(fds[i], true, "GET", "/get", "key=none", NULL, 404,
+		         NULL);
+	}
+	no_more_descriptors(&before);
+	fake_engine_slow_writes(f->engine, 200);
+	put_request(&b, true, "POST", "/set", "", PAIR);
+	client_send(fds[0], b.data, b.len);
+	clock_sleep_us(50000);
+	/* The first of these waits to be written when the other is served. */
+	client_send(fds[1], b.data, b.len);
+	buf_clear(&b);
+	put_request(&b, true, "GET", "/get", "key=l", NULL);
+	client_send(fds[2], b.data, b.len);
+	for (int i = 0; i < 3; i++) {
+		assert_true(client_answer(fds[i], &answer));
+		assert_int_equal(status_of(&answer), 200);
+		if (i < 2)
+			continue;
+		assert_non_null(strstr((char *)answer.data, "text/plain"));
+		assert_string_equal(body_of(&answer), value);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	buf_release(&answer);
+	buf_release(&b);
+	free(value);
+}
+
+/*
+ * Peers that a worker has to wait for itself, because there are no descriptors
+ * to set their requests and answers aside, keep no other worker from serving.
+ */
+static void
+test_slow_peers_without_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit before;
+	struct buf get = BUF_INIT, set = BUF_INIT;
+	char *value = long_text(3u << 20);
+	size_t count = seats();
+	int *fds = calloc(count, sizeof(*fds)), fd = client_connect(f);
+
+	assert_non_null(fds);
+	fake_engine_put(f->engine, "l", value, ENTRY_TEXT);
+	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = client_connect(f);
+		exchange(fds[i], true, "GET", "/get", "key=none", NULL, 404,
+		         NULL);
+	}
+	no_more_descriptors(&before);
+	put_request(&get, true, "GET", "/get", "key=l", NULL);
+	put_request(&set, true, "POST", "/set", "", PAIR);
+	for (size_t i = 0; i < count; i++)
+		if (i % 2)
+			client_send(fds[i], get.data, get.len);
+		else
+			client_send(fds[i], set.data, set.len / 2);
+	clock_sleep_us(100000); /* until they are all waited for */
+	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	for (size_t i = 0; i < count; i++)
+		close(fds[i]);
+	close(fd);
+	buf_release(&get);
+	buf_release(&set);
+	free(value);
+	free(fds);
+}
+
+/* A write does not wait for all the slow reads that came with it. */
+static void
+test_write_among_slow_reads(void **state)
+{
+	struct fixture *f = *state;
+	struct buf set = BUF_INIT, get = BUF_INIT, answer = BUF_INIT;
+	int fds[60];
+	size_t count = sizeof(fds) / sizeof(fds[0]);
+
+	for (size_t i = 0; i < count; i++) {
+		fds[i] = client_connect(f);
+		exchange(fds[i], true, "GET", "/get", "key=none", NULL, 404,
+		         NULL);
+	}
+	put_request(&set, true, "POST", "/set", "", PAIR);
+	put_request(&get, true, "GET", "/get", "key=none", NULL);
+	fake_engine_slow_writes(f->engine, 200);
+	client_send(fds[0], set.data, set.len);
+	clock_sleep_us(50000);
+	fake_engine_slow_reads(f->engine, 10);
+	for (size_t i = 1; i < count; i++)
+		if (i == 1)
+			client_send(fds[i], set.data, set.len);
+		else
+			client_send(fds[i], get.data, get.len);
+	for (size_t i = 0; i < count; i++) {
+		assert_true(client_answer(fds[i], &answer));
+		close(fds[i]);
+	}
+	assert_true(fake_engine_last_write(f->engine) + 10 <
+	            fake_engine_calls(f->engine));
+	buf_release(&answer);
+	buf_release(&get);
+	buf_release(&set);
+}
+
 static void *
 stop_run(void *arg)
 {
@@ -1008,6 +1170,28 @@ test_stop(void **state)
 	buf_release(&large);
 	buf_release(&b);
 	free(body);
+	free(value);
+}
+
+/* Nor does it wait for peers whose writes end when all others are gone. */
+static void
+test_stop_after_slow_delete(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT;
+	char *value = long_text(3u << 20);
+	int fd = client_connect(f);
+
+	fake_engine_put(f->engine, "l", value, ENTRY_TEXT);
+	fake_engine_slow_writes(f->engine, 1500);
+	put_request(&b, true, "DELETE", "/del", "key=l", NULL);
+	client_send(fd, b.data, b.len);
+	clock_sleep_us(100000);
+	fcgi_stop(f->fcgi);
+	f->fcgi = NULL;
+	assert_int_equal(fake_engine_count(f->engine), 0);
+	close(fd);
+	buf_release(&b);
 	free(value);
 }
 
@@ -1113,6 +1297,15 @@ main(void)
 		TEST(test_deletes_of_one_key),
 		cmocka_unit_test_setup_teardown(test_stop, setup_patient,
 		                                teardown),
+		cmocka_unit_test_setup_teardown(test_head_of_large_answer,
+		                                setup_single, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_slow_peers_without_descriptors, setup_crowded,
+			teardown),
+		cmocka_unit_test_setup_teardown(test_write_among_slow_reads,
+		                                setup_single, teardown),
+		cmocka_unit_test_setup_teardown(test_stop_after_slow_delete,
+		                                setup_single, teardown),
 		TEST(test_no_descriptor_leaks),
 		TEST(test_listen),
 	};
