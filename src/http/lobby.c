@@ -43,6 +43,7 @@ struct lobby {
 	pthread_cond_t call;             /* a seat is given away, or stopping */
 	unsigned awake;                  /* have entered, and do not stand by */
 	unsigned watching;               /* of them: look at the set */
+	unsigned sweeping;               /* of them: and for silent peers */
 	unsigned standing_by;            /* wait for a seat */
 	unsigned called;                 /* of them: have got one */
 	bool stopping;
@@ -130,7 +131,7 @@ lobby_leave(struct lobby *l)
 static void
 stand_by(struct lobby *l)
 {
-	if (l->awake <= l->seats)
+	if (l->awake <= l->seats || (l->unfinished && !l->sweeping))
 		return;
 	l->awake--;
 	l->standing_by++;
@@ -238,8 +239,8 @@ sweep(struct lobby *l)
 struct connection *
 lobby_next(struct lobby *l, bool wait)
 {
-	bool unfinished = atomic_load(&l->unfinished) > 0;
-	int timeout = !wait ? 0 : unfinished ? SWEEP_MS : -1;
+	bool unfinished = false;
+	int timeout = 0;
 	struct epoll_event event = { .data.ptr = NULL };
 	struct connection *c = NULL;
 	int n;
@@ -247,7 +248,10 @@ lobby_next(struct lobby *l, bool wait)
 	if (wait) {
 		pthread_mutex_lock(&l->lock);
 		stand_by(l);
+		unfinished = l->unfinished > 0;
+		timeout = unfinished ? SWEEP_MS : -1;
 		l->watching++;
+		l->sweeping += unfinished;
 		pthread_mutex_unlock(&l->lock);
 	}
 	n = epoll_wait(l->epoll_fd, &event, 1, timeout);
@@ -258,6 +262,7 @@ lobby_next(struct lobby *l, bool wait)
 	if (wait || c) {
 		pthread_mutex_lock(&l->lock);
 		l->watching -= wait;
+		l->sweeping -= wait && unfinished;
 		if (c) {
 			LIST_REMOVE(c, in_waiting);
 			l->unfinished -= c->waits_for != WAITS_FOR_REQUEST;
@@ -266,7 +271,7 @@ lobby_next(struct lobby *l, bool wait)
 			call_one(l);
 		pthread_mutex_unlock(&l->lock);
 	}
-	if (unfinished)
+	if (unfinished || (!wait && atomic_load(&l->unfinished)))
 		sweep(l);
 	return event.data.ptr == l ? accept_connection(l) : c;
 }

@@ -103,6 +103,12 @@ setup_crowded(void **state)
 }
 
 static int
+setup_hasty(void **state)
+{
+	return start(state, seats() + 1, 50);
+}
+
+static int
 teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -1116,6 +1122,33 @@ test_write_among_slow_reads(void **state)
 	buf_release(&set);
 }
 
+/*
+ * A peer that falls silent inside a request is cut off, whatever comes in
+ * beside it, and though nothing comes after it.
+ */
+static void
+test_half_sent_among_others(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT;
+	int fd = client_connect(f);
+
+	put_request(&b, true, "POST", "/set", "", PAIR);
+	for (int i = 0; i < 4; i++) {
+		int half = client_connect(f);
+
+		exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+		client_send(half, b.data, b.len / 2);
+		for (int k = 0; k < 8; k++)
+			exchange(fd, true, "GET", "/get", "key=none", NULL, 404,
+			         NULL);
+		assert_true(client_is_closed(half));
+		close(half);
+	}
+	close(fd);
+	buf_release(&b);
+}
+
 static void *
 stop_run(void *arg)
 {
@@ -1304,6 +1337,8 @@ main(void)
 			teardown),
 		cmocka_unit_test_setup_teardown(test_write_among_slow_reads,
 		                                setup_single, teardown),
+		cmocka_unit_test_setup_teardown(test_half_sent_among_others,
+		                                setup_hasty, teardown),
 		cmocka_unit_test_setup_teardown(test_stop_after_slow_delete,
 		                                setup_single, teardown),
 		TEST(test_no_descriptor_leaks),
