@@ -242,17 +242,30 @@ begin_set(struct api *a, struct api_call *call)
 static bool
 begin_del(struct api *a, struct api_call *call)
 {
-	(void)a;
-	if (!read_query_key(call->request, &call->key, call->response))
+	struct response *res = call->response;
+	struct entry_info info = { 0 };
+	int rc;
+
+	if (!read_query_key(call->request, &call->key, res))
 		return false;
+	/*
+	 * What is not there needs no write; and what is tells the transport
+	 * how much memory the answer will take (op.old).
+	 */
+	rc = engine_get(a->engine, buf_slice(&call->key), 0, &res->memory,
+	                &info, &call->err);
+	if (rc) {
+		engine_problem(a, call->request, res, rc, &call->err);
+		return false;
+	}
 	call->op = (struct op){
 		.key = buf_slice(&call->key),
 		.kind = ENTRY_TOMBSTONE,
 		.condition = OP_IF_PRESENT,
 		.want_old = true,
-		.old = call->response->memory,
+		.old = res->memory,
 	};
-	call->response->memory = (struct buf)BUF_INIT;
+	res->memory = (struct buf)BUF_INIT;
 	return true;
 }
 

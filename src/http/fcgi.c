@@ -43,7 +43,7 @@
 #define STOP_GRACE_MS 500 /* for answers that are under way */
 #define MEMORY_KEPT_MAX (256u << 10) /* of a buffer, between requests, */
 #define MEMORY_HELD_MAX (4u << 10)   /* where there are many of them */
-#define HELD_BYTES_MAX (256u << 10)  /* of bodies that wait to be written */
+#define HELD_BYTES_MAX (256u << 10)  /* of what waits to be written */
 #define HELD_TURNS_MAX 128           /* in which others are served meanwhile */
 #define SLICE_MAX (1u << 20)         /* bytes of one call into libfcgi */
 #define PIECE_MAX (16u << 10)        /* bytes of one look at a request */
@@ -66,7 +66,7 @@ struct worker {
 	struct job jobs[API_CALLS_MAX]; /* first those that wait to be
 					   written, then the one under way */
 	unsigned held;                  /* of the former */
-	uint64_t held_bytes;            /* in their bodies */
+	uint64_t held_bytes;            /* of their bodies and answers */
 	unsigned turns;                 /* since the first of them came */
 	uint64_t held_ns;               /* when that was */
 	unsigned outside;               /* of the lobby: so many times left */
@@ -531,6 +531,8 @@ job_trim(struct worker *w, struct job *j)
 		buf_release(&j->request.body);
 	if (j->response.memory.cap > max)
 		buf_release(&j->response.memory);
+	if (j->call.key.cap > max)
+		buf_release(&j->call.key);
 }
 
 /* Writes and answers all that is held. */
@@ -587,7 +589,7 @@ hold(struct worker *w, struct job *j)
 		w->turns = 0;
 		w->held_ns = clock_mono_ns();
 	}
-	w->held_bytes += j->request.length;
+	w->held_bytes += j->request.length + j->call.op.old.len;
 	if (w->held == API_CALLS_MAX || w->held_bytes > HELD_BYTES_MAX)
 		write_held(w);
 }

@@ -699,7 +699,21 @@ test_several_writes(void **state)
 	release_several(&s);
 }
 
-/* A del of what is not there is a 404 for itself and nothing to others. */
+/* A del of what is not there asks the engine to write nothing. */
+static void
+test_del_of_nothing(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before = fake_engine_calls(f->engine);
+
+	assert_problem(del(f, "key=absent"), PROBLEM_NOT_FOUND);
+	assert_int_equal(fake_engine_calls(f->engine), before + 1);
+	fake_engine_fail_writes(f->engine, LSMKV_EFAILED);
+	assert_problem(del(f, "key=absent"), PROBLEM_NOT_FOUND);
+	fake_engine_fail_writes(f->engine, 0);
+}
+
+/* A del of what is gone by then is a 404 for itself and nothing to others. */
 static void
 test_several_with_absent_keys(void **state)
 {
@@ -707,11 +721,16 @@ test_several_with_absent_keys(void **state)
 	struct several s = { .fixture = f };
 
 	fake_engine_put(f->engine, "there", "1", ENTRY_TEXT);
+	fake_engine_put(f->engine, "absent", "1", ENTRY_TEXT);
+	fake_engine_put(f->engine, "gone", "1", ENTRY_TEXT);
 	begin(&s, "absent", NULL);
 	begin(&s, "a", "x");
 	begin(&s, "there", NULL);
 	begin(&s, "gone", NULL);
 	begin(&s, "b", "y");
+	/* Others were faster. */
+	del(f, "key=absent");
+	del(f, "key=gone");
 	write_several(&s);
 	assert_problem(&s.response[0], PROBLEM_NOT_FOUND);
 	assert_int_equal(s.response[1].status, 200);
@@ -730,9 +749,11 @@ test_several_keep_their_order(void **state)
 	struct several s = { .fixture = f };
 
 	fake_engine_put(f->engine, "k", "1", ENTRY_TEXT);
+	fake_engine_put(f->engine, "absent", "1", ENTRY_TEXT);
 	begin(&s, "absent", NULL);
 	begin(&s, "k", NULL);
 	begin(&s, "k", "2");
+	del(f, "key=absent");
 	write_several(&s);
 	assert_problem(&s.response[0], PROBLEM_NOT_FOUND);
 	assert_value(&s.response[1], "1", TEXT_TYPE, 1);
@@ -770,6 +791,7 @@ test_several_that_fail(void **state)
 		                     LSMKV_EUNKNOWN, LSMKV_ESHUTDOWN };
 	struct fixture *f = *state;
 
+	fake_engine_put(f->engine, "b", "1", ENTRY_TEXT);
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 		struct several s = { .fixture = f };
 
@@ -788,8 +810,11 @@ test_several_that_fail(void **state)
 static void
 test_several_that_meet(void **state)
 {
-	struct several s = { .fixture = *state };
+	struct fixture *f = *state;
+	struct several s = { .fixture = f };
 
+	fake_engine_put(f->engine, "a", "1", ENTRY_TEXT);
+	fake_engine_put(f->engine, "b", "1", ENTRY_TEXT);
 	begin(&s, "a", "x");
 	begin(&s, "a", NULL);
 	begin(&s, "b", NULL);
@@ -951,6 +976,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_set_get_del),
+		TEST(test_del_of_nothing),
 		TEST(test_replace),
 		TEST(test_content_types),
 		TEST(test_head),
