@@ -14,6 +14,7 @@
 
 #define NICE 15
 #define REST_MS 1000u /* at least, from round to round */
+#define LOOK_MS 500u  /* how often it is asked whether the file still counts */
 
 struct scrub {
 	struct view_box *views;
@@ -22,6 +23,8 @@ struct scrub {
 	pthread_mutex_t mutex;
 	pthread_cond_t wake; /* told to stop */
 	bool stop;
+	struct sst *file;     /* the one being checked; a reference */
+	uint64_t file_done;   /* bytes of it */
 	uint64_t round_bytes; /* of the tree when the round began */
 	uint64_t round_start_ns;
 	uint64_t round_done; /* bytes read in it */
@@ -58,13 +61,30 @@ due(const struct scrub *s, uint64_t done)
 }
 
 static int
-pace(void *arg, uint64_t bytes)
+pace(void *arg, uint64_t position)
 {
 	struct scrub *s = arg;
+	uint64_t bytes = position - s->file_done;
 
+	s->file_done = position;
 	s->round_done += bytes;
 	atomic_fetch_add(&s->bytes, bytes);
-	return sleep_until(s, due(s, s->round_done));
+	/*
+	 * A small store is read so slowly that one file may take hours. One
+	 * that has left the tree is let go at once: its space comes back only
+	 * with the last reference.
+	 */
+	for (;;) {
+		uint64_t at = due(s, s->round_done), now = clock_mono_ns();
+		uint64_t look = now + UINT64_C(1000000) * LOOK_MS;
+
+		if (sst_is_obsolete(s->file))
+			return true;
+		if (sleep_until(s, at < look ? at : look))
+			return true;
+		if (at <= look)
+			return false;
+	}
 }
 
 static bool
@@ -159,12 +179,16 @@ scrub_main(void *arg)
 			continue;
 		}
 		after = sst_info_of(t)->number;
+		s->file = t;
+		s->file_done = 0;
 		rc = sst_check(t, pace, s, &err);
 		atomic_fetch_add(&s->files, 1);
 		if (rc < 0 && rc != LSMKV_ESHUTDOWN)
 			report(s, t, err.message);
+		s->file = NULL;
 		sst_unref(t);
-		if (rc == LSMKV_ESHUTDOWN)
+		/* Stopped, or only told that this file is gone? */
+		if (rc == LSMKV_ESHUTDOWN && sleep_until(s, 0))
 			return NULL;
 	}
 }

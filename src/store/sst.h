@@ -105,6 +105,7 @@ struct sst *sst_ref(struct sst *t);
 void sst_unref(struct sst *t);
 /* The MANIFEST no longer names it: remove the file once nobody reads it. */
 void sst_set_obsolete(struct sst *t);
+bool sst_is_obsolete(const struct sst *t);
 
 /*
  * Loads filter and index, so that the first reader need not. Nothing is
@@ -141,8 +142,8 @@ int sst_iter_new(struct iter **out, struct sst *t, bool fill_cache,
  * Reads everything and checks everything: CRC of the file against info, each
  * block's CRC and decoding, store order, index against blocks, every key
  * against the filter, counts, versions and key range against the properties.
- * progress(arg, bytes) is called now and then (NULL allowed); a non-zero
- * answer stops with LSMKV_ESHUTDOWN. LSMKV_ECORRUPT names file and offset.
+ * progress(arg, bytes so far) is called now and then (NULL allowed); a
+ * non-zero answer stops with LSMKV_ESHUTDOWN. LSMKV_ECORRUPT names file and offset.
  */
 int sst_check(struct sst *t, int (*progress)(void *arg, uint64_t bytes),
               void *arg, struct err *err);

@@ -248,6 +248,12 @@ sst_set_obsolete(struct sst *t)
 	atomic_store(&t->obsolete, true);
 }
 
+bool
+sst_is_obsolete(const struct sst *t)
+{
+	return atomic_load(&t->obsolete);
+}
+
 /* ---- from the disk ---- */
 
 int

@@ -682,6 +682,42 @@ scrub_finds_rot(void **state)
 	tmpdir_flip(f->path, name, 20, 1);
 }
 
+/* A scrub that takes a week holds no file that has left the tree. */
+static void
+scrub_lets_go(void **state)
+{
+	struct fixture *f = *state;
+	struct store_stat stat;
+	uint64_t until = clock_mono_ns() + UINT64_C(60000000000);
+	size_t size;
+	char name[32];
+
+	set(f, "a", "1");
+	assert_int_equal(store_flush(f->store, NULL), 0);
+	assert_int_equal(store_close(f->store, NULL), 0);
+	for (int n = 1;; n++) {
+		snprintf(name, sizeof(name), "%06d.sst", n);
+		if (tmpdir_has(f->path, name))
+			break;
+	}
+	free(tmpdir_read(f->path, name, &size));
+	f->options.scrub_s = 7 * 24 * 3600;
+	open_store(f);
+	do {
+		clock_sleep_us(10000);
+		store_get_stat(f->store, &stat);
+	} while (!stat.scrub.bytes && clock_mono_ns() < until);
+	/* It is at work on it, and counts no byte twice. */
+	assert_true(stat.scrub.bytes > 0 && stat.scrub.bytes <= size);
+	assert_int_equal(stat.scrub.files, 0);
+	set(f, "a", "2");
+	assert_int_equal(store_flush(f->store, NULL), 0);
+	assert_int_equal(store_compact(f->store, NULL), 0);
+	while (tmpdir_has(f->path, name) && clock_mono_ns() < until)
+		clock_sleep_us(10000);
+	assert_false(tmpdir_has(f->path, name));
+}
+
 /*
  * A compaction that cannot be done (here: there is no helper) does not stop
  * the writers, however long it lasts; they are slowed.
@@ -997,6 +1033,7 @@ main(void)
 		TEST(bad_options),
 		TEST(sync_modes),
 		TEST(scrub_finds_rot),
+		TEST(scrub_lets_go),
 		TEST(failing_compaction_stops_nobody),
 		TEST(counter_of_many),
 		TEST(each_value_deleted_once),
