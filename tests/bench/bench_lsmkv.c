@@ -10,6 +10,8 @@
 #include "store/names.h"
 #include "store/store.h"
 
+#define VALUE_ROOM (16u << 10) /* bytes that a reader has from the start */
+
 static _Thread_local struct buf value_of_thread;
 
 static void
@@ -73,9 +75,14 @@ lsmkv_get(void *db, const char *key, size_t key_len, size_t *len)
 {
 	struct entry_info info;
 	struct err err = ERR_INIT;
-	int rc = store_get(db, slice_make(key, key_len), 0, &value_of_thread,
-	                   &info, &err);
+	int rc;
 
+	/* Values of two threads in one cache line would go to and fro. */
+	if (!value_of_thread.cap &&
+	    buf_reserve(&value_of_thread, VALUE_ROOM, &err))
+		bench_die("lsmkv", "get", err.message);
+	rc = store_get(db, slice_make(key, key_len), 0, &value_of_thread, &info,
+	               &err);
 	if (rc < 0)
 		bench_die("lsmkv", "get", err.message);
 	*len = value_of_thread.len;
