@@ -189,21 +189,29 @@ answer_value(struct response *res, const struct entry_info *info)
 	res->body = buf_slice(&res->memory);
 }
 
+/* The value of the query's key, in the response's memory; or false: answered. */
 static bool
-begin_get(struct api *a, struct api_call *call)
+look_up(struct api *a, struct api_call *call, struct entry_info *info)
 {
 	struct response *res = call->response;
-	struct entry_info info = { 0 };
 	int rc;
 
 	if (!read_query_key(call->request, &call->key, res))
 		return false;
-	rc = engine_get(a->engine, buf_slice(&call->key), 0, &res->memory,
-	                &info, &call->err);
+	rc = engine_get(a->engine, buf_slice(&call->key), 0, &res->memory, info,
+	                &call->err);
 	if (rc)
 		engine_problem(a, call->request, res, rc, &call->err);
-	else
-		answer_value(res, &info);
+	return !rc;
+}
+
+static bool
+begin_get(struct api *a, struct api_call *call)
+{
+	struct entry_info info = { 0 };
+
+	if (look_up(a, call, &info))
+		answer_value(call->response, &info);
 	return false;
 }
 
@@ -244,20 +252,13 @@ begin_del(struct api *a, struct api_call *call)
 {
 	struct response *res = call->response;
 	struct entry_info info = { 0 };
-	int rc;
 
-	if (!read_query_key(call->request, &call->key, res))
-		return false;
 	/*
 	 * What is not there needs no write; and what is tells the transport
 	 * how much memory the answer will take (op.old).
 	 */
-	rc = engine_get(a->engine, buf_slice(&call->key), 0, &res->memory,
-	                &info, &call->err);
-	if (rc) {
-		engine_problem(a, call->request, res, rc, &call->err);
+	if (!look_up(a, call, &info))
 		return false;
-	}
 	call->op = (struct op){
 		.key = buf_slice(&call->key),
 		.kind = ENTRY_TOMBSTONE,
