@@ -186,7 +186,7 @@ init_sync(struct store *s)
 	pthread_mutex_init(&s->manifest_mutex, NULL);
 	pthread_mutex_init(&s->snapshot_mutex, NULL);
 	pthread_mutex_init(&s->failure_mutex, NULL);
-	pthread_mutex_init(&s->commit.mutex, NULL);
+	commit_queue_init(&s->commit.queue, s->options.sync == SYNC_ALWAYS);
 	pthread_mutex_init(&s->commit.wal_mutex, NULL);
 	pthread_mutex_init(&s->commit.spare_mutex, NULL);
 	pthread_cond_init(&s->commit.sync_wake, &monotonic);
@@ -203,7 +203,7 @@ destroy_sync(struct store *s)
 	pthread_mutex_destroy(&s->manifest_mutex);
 	pthread_mutex_destroy(&s->snapshot_mutex);
 	pthread_mutex_destroy(&s->failure_mutex);
-	pthread_mutex_destroy(&s->commit.mutex);
+	commit_queue_release(&s->commit.queue);
 	pthread_mutex_destroy(&s->commit.wal_mutex);
 	pthread_mutex_destroy(&s->commit.spare_mutex);
 	pthread_cond_destroy(&s->commit.sync_wake);

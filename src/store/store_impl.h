@@ -5,7 +5,8 @@
  *
  *     store.c    open, close, get, scan, snapshots, figures
  *     recover.c  from the files of a directory to a store that can serve
- *     commit.c   the write path: queue, leader, WAL, memtable
+ *     commit.c   the write path: what the leader of a group does
+ *     batch.h    what is in a batch, and whether its conditions hold
  *     room.c     back pressure, sealing
  *     sync.c     syncing at intervals
  *     flush.c    sealed memtables to level 0; installing changes of the tree
@@ -17,8 +18,8 @@
  *     manifest_mutex             over every rewrite of the MANIFEST
  *     view_mutex                 over every replacement of the view
  *     a reader's view slot       store_get, the leader's look-ups
- *     commit.mutex, flush.mutex, snapshot_mutex, failure_mutex, wal_mutex
- *                                short, nothing is taken inside
+ *     commit.queue.mutex, flush.mutex, snapshot_mutex, failure_mutex,
+ *     wal_mutex                  short, nothing is taken inside
  *
  * view_box_reclaim waits for slots: never call it inside a slot.
  */
@@ -27,6 +28,7 @@
 
 #include <pthread.h>
 
+#include "store/commit_queue.h"
 #include "store/manifest.h"
 #include "store/reserve.h"
 #include "store/store.h"
@@ -35,8 +37,6 @@
 
 #define STORE_SEALED_MAX 2u /* memtables that may wait for their flush */
 
-struct writer; /* a caller of store_write in the queue (commit.c) */
-
 /* A segment that is not written any more, and not synced yet. */
 struct sealed_wal {
 	struct wal *wal; /* owned */
@@ -44,20 +44,7 @@ struct sealed_wal {
 };
 
 struct commit {
-	pthread_mutex_t mutex; /* over the queue, down to `calls` */
-	struct writer *head;   /* the longest in the queue */
-	struct writer *tail;
-	unsigned queued;     /* how many are in it */
-	unsigned quorum;     /* so many are worth a group */
-	bool led;            /* somebody leads */
-	bool watched;        /* somebody sees to it that somebody will lead */
-	unsigned trust;      /* that a quorum will come */
-	unsigned pause;      /* groups to come that are begun without */
-	unsigned pause_next; /* how many they will be the next time */
-	unsigned groups;     /* begun; wraps around */
-	unsigned arrivals;   /* in the queue; wraps around */
-	uint64_t sync_ns;    /* what a sync takes these days */
-	_Atomic uint32_t calls; /* of writers that wait; a futex */
+	struct commit_queue queue;
 	/* The leader's: */
 	uint64_t last_sync_ns; /* what the last sync took */
 	struct wal *wal;       /* the segment of the active memtable */

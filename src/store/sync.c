@@ -79,7 +79,6 @@ commit_init(struct store *s, struct err *err)
 
 	atomic_store(&c->active_since_ns, clock_mono_ns());
 	c->sealed_wals_end = &c->sealed_wals;
-	c->pause_next = 1;
 	if (s->options.sync != SYNC_INTERVAL)
 		return 0;
 	rc = pthread_create(&c->sync_thread, NULL, sync_main, s);
