@@ -15,34 +15,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "lib/fault.h"
-#include "lib/tmpdir.h"
-#include "store/store.h"
+#include "lib/store_fixture.h"
 
 #define BIG (900u << 10) /* bytes; the log is read in pieces of 1 MiB */
-
-struct fixture {
-	char *path;
-	struct store_options options;
-	struct store *store;
-};
-
-static void
-open_store(struct fixture *f)
-{
-	struct err err = ERR_INIT;
-
-	if (store_open(&f->store, f->path, &f->options, &err))
-		fail_msg("%s", err.message);
-}
 
 static int
 setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f = fixture_new();
 
 	fault_reset();
-	f->path = tmpdir_new();
-	store_options_init(&f->options);
 	f->options.memory_bytes = 64 << 20;
 	f->options.scrub_s = 0;
 	open_store(f);
@@ -53,12 +35,8 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	struct fixture *f = *state;
-
 	fault_reset();
-	store_close(f->store, NULL);
-	tmpdir_free(f->path);
-	free(f);
+	fixture_free(*state);
 	return 0;
 }
 
@@ -78,23 +56,6 @@ set(struct fixture *f, const char *key, const char *value)
 		         .kind = ENTRY_TEXT };
 
 	return store_write(f->store, &op, 1, NULL, NULL);
-}
-
-/* value NULL: there is no such key. */
-static void
-assert_holds(struct fixture *f, const char *key, const char *value)
-{
-	struct buf got = BUF_INIT;
-	struct entry_info info;
-	int rc = store_get(f->store, slice_str(key), 0, &got, &info, NULL);
-
-	if (value) {
-		assert_int_equal(rc, 0);
-		assert_true(slice_equal(buf_slice(&got), slice_str(value)));
-	} else {
-		assert_int_equal(rc, LSMKV_NOTFOUND);
-	}
-	buf_release(&got);
 }
 
 /* The store may want a moment to see that there is room again. */
@@ -128,13 +89,13 @@ failed_sync_is_final(void **state)
 	assert_int_equal(set(f, "b", "2"), LSMKV_EUNKNOWN);
 	assert_int_equal(fault_fired(), 1);
 	assert_int_equal(set(f, "c", "3"), LSMKV_EFAILED);
-	assert_holds(f, "a", "1");
+	expect(f, "a", "1");
 	fault_reset();
 	assert_int_equal(set(f, "c", "3"), LSMKV_EFAILED);
 	assert_int_equal(fault_count(FAULT_DATASYNC), 0);
 	reopen(f);
-	assert_holds(f, "a", "1");
-	assert_holds(f, "c", NULL);
+	expect(f, "a", "1");
+	expect(f, "c", NULL);
 	assert_int_equal(set(f, "c", "4"), 0);
 }
 
@@ -150,7 +111,7 @@ unsynced_is_unseen(void **state)
 	assert_int_equal(set(f, "a", "1"), 0);
 	fault_set(&plan);
 	assert_int_equal(set(f, "a", "2"), LSMKV_EUNKNOWN);
-	assert_holds(f, "a", "1");
+	expect(f, "a", "1");
 }
 
 /*
@@ -170,12 +131,12 @@ half_a_record(void **state)
 	fault_set(&plan);
 	assert_int_equal(set(f, "b", "2"), LSMKV_ENOSPC);
 	assert_int_equal(fault_fired(), 2);
-	assert_holds(f, "b", NULL);
+	expect(f, "b", NULL);
 	set_with_room(f, "c", "3");
 	reopen(f);
-	assert_holds(f, "a", "1");
-	assert_holds(f, "b", NULL);
-	assert_holds(f, "c", "3");
+	expect(f, "a", "1");
+	expect(f, "b", NULL);
+	expect(f, "c", "3");
 }
 
 /* An error that is no full disk ends writing, also after half a record. */
@@ -193,8 +154,8 @@ half_a_record_of_a_broken_disk(void **state)
 	assert_int_equal(set(f, "b", "2"), LSMKV_EUNKNOWN);
 	assert_int_equal(set(f, "c", "3"), LSMKV_EFAILED);
 	reopen(f);
-	assert_holds(f, "a", "1");
-	assert_holds(f, "b", NULL);
+	expect(f, "a", "1");
+	expect(f, "b", NULL);
 	assert_int_equal(set(f, "c", "3"), 0);
 }
 
@@ -235,10 +196,10 @@ read_errors_on_opening(void **state)
 			refused++;
 			open_store(f);
 		}
-		assert_holds(f, "a", "1");
-		assert_holds(f, "big", big);
-		assert_holds(f, "bigger", big);
-		assert_holds(f, "b", "2");
+		expect(f, "a", "1");
+		expect(f, "big", big);
+		expect(f, "bigger", big);
+		expect(f, "b", "2");
 		store_close(f->store, NULL);
 		f->store = NULL;
 		tmpdir_free(f->path);

@@ -29,6 +29,7 @@
 #include "http/record.h"
 #include "http/text.h"
 #include "lib/fake_engine.h"
+#include "lib/fastcgi.h"
 
 #define INPUT_MAX (16u << 10)
 #define VARIABLES_MAX 64u
@@ -284,53 +285,8 @@ check_kept(const struct input *in)
 /* ---- FastCGI ---- */
 
 static void
-put_record(struct buf *b, unsigned char type, struct slice content,
-           unsigned char padding)
-{
-	unsigned char head[8] = { 1, type, 0, 1 };
-	static const unsigned char pad[255];
-
-	head[4] = (unsigned char)(content.len >> 8);
-	head[5] = (unsigned char)content.len;
-	head[6] = padding;
-	REQUIRE(!buf_append(b, head, sizeof(head), NULL));
-	REQUIRE(!buf_append_slice(b, content, NULL));
-	REQUIRE(!buf_append(b, pad, padding, NULL));
-}
-
-/* Content as records of at most `piece` bytes, and the empty one. */
-static void
-put_stream(struct buf *b, unsigned char type, struct slice content,
-           size_t piece)
-{
-	while (content.len) {
-		size_t n = content.len < piece ? content.len : piece;
-
-		put_record(b, type, slice_make(content.data, n),
-		           (unsigned char)(n % 8));
-		content = slice_make(content.data + n, content.len - n);
-	}
-	put_record(b, type, content, 0);
-}
-
-static void
-put_length(struct buf *b, size_t len)
-{
-	unsigned char four[4] = { (unsigned char)(len >> 24 | 0x80),
-		                  (unsigned char)(len >> 16),
-		                  (unsigned char)(len >> 8),
-		                  (unsigned char)len };
-
-	if (len < 128)
-		REQUIRE(!buf_append(b, four + 3, 1, NULL));
-	else
-		REQUIRE(!buf_append(b, four, 4, NULL));
-}
-
-static void
 put_request(struct buf *b, const struct input *in, unsigned cut, bool keep)
 {
-	const unsigned char begin[8] = { 0, 1, keep };
 	struct buf variables = BUF_INIT;
 	size_t piece = cut ? cut : 4096;
 
@@ -339,15 +295,12 @@ put_request(struct buf *b, const struct input *in, unsigned cut, bool keep)
 		const char *equals = memchr(text, '=', in->lens[i]);
 		size_t name = (size_t)(equals - text);
 
-		put_length(&variables, name);
-		put_length(&variables, in->lens[i] - name - 1);
-		REQUIRE(!buf_append(&variables, text, name, NULL));
-		REQUIRE(!buf_append(&variables, equals + 1,
-		                    in->lens[i] - name - 1, NULL));
+		fastcgi_param(&variables, slice_make(text, name),
+		              slice_make(equals + 1, in->lens[i] - name - 1));
 	}
-	put_record(b, 1, slice_make(begin, sizeof(begin)), 0);
-	put_stream(b, 4, buf_slice(&variables), piece);
-	put_stream(b, 5, in->body, piece);
+	fastcgi_begin(b, keep, 1);
+	fastcgi_stream(b, FASTCGI_PARAMS, buf_slice(&variables), piece);
+	fastcgi_stream(b, FASTCGI_BODY, in->body, piece);
 	buf_release(&variables);
 }
 

@@ -26,6 +26,7 @@
 #include "engine.h"
 #include "http/fcgi.h"
 #include "http/listen.h"
+#include "lib/fastcgi.h"
 #include "lib/fault.h"
 #include "lib/tmpdir.h"
 
@@ -35,8 +36,7 @@
 #define FAULTY_MS 150     /* what is not answered by then waits for the end */
 #define PATIENCE_MS 10000 /* for an answer that must come */
 #define SETTLE_US 3000
-
-enum { BEGIN = 1, END = 3, PARAMS = 4, BODY = 5, ANSWER = 6 };
+#define PIECE 60000u /* bytes of a record */
 
 static const struct {
 	const char *name;
@@ -103,28 +103,6 @@ put(struct buf *b, const void *data, size_t len)
 		abort();
 }
 
-static void
-put_record(struct buf *b, unsigned char type, const void *data, size_t len)
-{
-	unsigned char head[8] = { 1, type, 0, 1 };
-
-	head[4] = (unsigned char)(len >> 8);
-	head[5] = (unsigned char)len;
-	put(b, head, sizeof(head));
-	put(b, data, len);
-}
-
-static void
-put_param(struct buf *b, const char *name, const char *value)
-{
-	unsigned char lengths[2] = { (unsigned char)strlen(name),
-		                     (unsigned char)strlen(value) };
-
-	put(b, lengths, 2);
-	put(b, name, lengths[0]);
-	put(b, value, lengths[1]);
-}
-
 /* Who has waited enough waits for the end of the fault. */
 static bool
 wait_for(int fd, short events)
@@ -161,7 +139,6 @@ static int
 request_begin(const char *method, const char *path, const char *query,
               struct slice body)
 {
-	static const unsigned char begin[8] = { 0, 1, 0 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct buf b = BUF_INIT, params = BUF_INIT;
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -176,19 +153,15 @@ request_begin(const char *method, const char *path, const char *query,
 		exit(1);
 	}
 	snprintf(length, sizeof(length), "%zu", body.len);
-	put_record(&b, BEGIN, begin, sizeof(begin));
-	put_param(&params, "REQUEST_METHOD", method);
-	put_param(&params, "SCRIPT_NAME", path);
-	put_param(&params, "QUERY_STRING", query);
-	put_param(&params, "HTTP_HOST", "localhost:8081");
-	put_param(&params, "CONTENT_LENGTH", length);
-	put_record(&b, PARAMS, params.data, params.len);
-	put_record(&b, PARAMS, NULL, 0);
-	for (size_t at = 0, n; at < body.len; at += n) {
-		n = body.len - at < 60000 ? body.len - at : 60000;
-		put_record(&b, BODY, body.data + at, n);
-	}
-	put_record(&b, BODY, NULL, 0);
+	fastcgi_begin(&b, false, 1);
+	fastcgi_param(&params, slice_str("REQUEST_METHOD"), slice_str(method));
+	fastcgi_param(&params, slice_str("SCRIPT_NAME"), slice_str(path));
+	fastcgi_param(&params, slice_str("QUERY_STRING"), slice_str(query));
+	fastcgi_param(&params, slice_str("HTTP_HOST"),
+	              slice_str("localhost:8081"));
+	fastcgi_param(&params, slice_str("CONTENT_LENGTH"), slice_str(length));
+	fastcgi_stream(&b, FASTCGI_PARAMS, buf_slice(&params), PIECE);
+	fastcgi_stream(&b, FASTCGI_BODY, body, PIECE);
 	/* A large one comes in two pieces, so that it is spooled. */
 	half = body.len < LARGE ? b.len : b.len / 2;
 	send_whole(fd, b.data, half);
@@ -237,9 +210,9 @@ request_end(int fd, struct buf *out)
 
 		if (!read_whole(fd, data, len + head[6]))
 			break;
-		if (head[1] == ANSWER)
+		if (head[1] == FASTCGI_ANSWER)
 			put(&all, data, len);
-		ended = head[1] == END;
+		ended = head[1] == FASTCGI_END;
 	}
 	close(fd);
 	put(&all, "", 1);

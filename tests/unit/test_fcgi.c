@@ -26,12 +26,14 @@
 #include "base/clock.h"
 #include "http/listen.h"
 #include "lib/fake_engine.h"
+#include "lib/fastcgi.h"
 #include "lib/tmpdir.h"
 
 #define MAX_VALUE (4u << 20)
 #define THREADS 2u
 #define TIMEOUT_MS 400u
 #define NEVER_MS 600000u
+#define PIECE 60000u      /* bytes of a record */
 #define PATIENCE_MS 10000 /* for an answer that must come */
 
 struct fixture {
@@ -124,62 +126,10 @@ teardown(void **state)
 
 /* ---- the client ---- */
 
-enum {
-	BEGIN = 1,
-	ABORT = 2,
-	END = 3,
-	PARAMS = 4,
-	BODY = 5,
-	ANSWER = 6,
-};
-
 static void
 put(struct buf *b, const void *data, size_t len)
 {
 	assert_int_equal(buf_append(b, data, len, NULL), 0);
-}
-
-static void
-put_record(struct buf *b, unsigned char type, const void *data, size_t len)
-{
-	unsigned char head[8] = { 1, type, 0, 1 };
-
-	assert_true(len <= 65535);
-	head[4] = (unsigned char)(len >> 8);
-	head[5] = (unsigned char)len;
-	put(b, head, sizeof(head));
-	put(b, data, len);
-}
-
-static void
-put_begin(struct buf *b, bool keep, unsigned char role)
-{
-	unsigned char begin[8] = { 0, role, keep };
-
-	put_record(b, BEGIN, begin, sizeof(begin));
-}
-
-static void
-put_param(struct buf *b, const char *name, const char *value)
-{
-	size_t lengths[2] = { strlen(name), strlen(value) };
-
-	for (int i = 0; i < 2; i++) {
-		unsigned char long_form[4] = {
-			(unsigned char)(0x80 | lengths[i] >> 24),
-			(unsigned char)(lengths[i] >> 16),
-			(unsigned char)(lengths[i] >> 8),
-			(unsigned char)lengths[i],
-		};
-		unsigned char short_form = (unsigned char)lengths[i];
-
-		if (lengths[i] > 127)
-			put(b, long_form, sizeof(long_form));
-		else
-			put(b, &short_form, 1);
-	}
-	put(b, name, lengths[0]);
-	put(b, value, lengths[1]);
 }
 
 /* The stream of the request's variables, with its end. */
@@ -189,29 +139,15 @@ put_params(struct buf *b, const char *method, const char *path,
 {
 	struct buf params = BUF_INIT;
 
-	put_param(&params, "SERVER_SOFTWARE", "test");
-	put_param(&params, "REQUEST_METHOD", method);
-	put_param(&params, "SCRIPT_NAME", path);
-	put_param(&params, "QUERY_STRING", query);
-	put_param(&params, "HTTP_HOST", "localhost:8081");
-	put_param(&params, "CONTENT_LENGTH", length);
-	put_record(b, PARAMS, params.data, params.len);
-	put_record(b, PARAMS, NULL, 0);
+	fastcgi_param(&params, slice_str("SERVER_SOFTWARE"), slice_str("test"));
+	fastcgi_param(&params, slice_str("REQUEST_METHOD"), slice_str(method));
+	fastcgi_param(&params, slice_str("SCRIPT_NAME"), slice_str(path));
+	fastcgi_param(&params, slice_str("QUERY_STRING"), slice_str(query));
+	fastcgi_param(&params, slice_str("HTTP_HOST"),
+	              slice_str("localhost:8081"));
+	fastcgi_param(&params, slice_str("CONTENT_LENGTH"), slice_str(length));
+	fastcgi_stream(b, FASTCGI_PARAMS, buf_slice(&params), PIECE);
 	buf_release(&params);
-}
-
-/* The stream of the body, with its end. */
-static void
-put_body(struct buf *b, const char *data, size_t len)
-{
-	while (len) {
-		size_t n = len < 60000 ? len : 60000;
-
-		put_record(b, BODY, data, n);
-		data += n;
-		len -= n;
-	}
-	put_record(b, BODY, NULL, 0);
 }
 
 /* A whole request. */
@@ -223,9 +159,9 @@ put_request(struct buf *b, bool keep, const char *method, const char *path,
 
 	if (body)
 		snprintf(length, sizeof(length), "%zu", strlen(body));
-	put_begin(b, keep, 1);
+	fastcgi_begin(b, keep, 1);
 	put_params(b, method, path, query, length);
-	put_body(b, body, body ? strlen(body) : 0);
+	fastcgi_stream(b, FASTCGI_BODY, slice_str(body ? body : ""), PIECE);
 }
 
 static int
@@ -296,11 +232,11 @@ client_answer(int fd, struct buf *out)
 		assert_non_null(data);
 		if (!client_read(fd, data, all))
 			all = 0;
-		else if (head[1] == ANSWER)
+		else if (head[1] == FASTCGI_ANSWER)
 			put(out, data, len);
 		else
-			assert_int_equal(head[1], END);
-		ended = head[1] == END;
+			assert_int_equal(head[1], FASTCGI_END);
+		ended = head[1] == FASTCGI_END;
 		free(data);
 	}
 	put(out, "", 1);
@@ -616,9 +552,9 @@ test_wrong_length(void **state)
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		struct buf b = BUF_INIT;
 
-		put_begin(&b, true, 1);
+		fastcgi_begin(&b, true, 1);
 		put_params(&b, "POST", "/set", "", lengths[i]);
-		put_body(&b, PAIR, strlen(PAIR));
+		fastcgi_stream(&b, FASTCGI_BODY, slice_str(PAIR), PIECE);
 		client_send(fd, b.data, b.len);
 		assert_true(client_answer(fd, &answer));
 		assert_int_equal(status_of(&answer), 400);
@@ -647,9 +583,9 @@ test_no_length(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct buf b = BUF_INIT;
 
-		put_begin(&b, true, 1);
+		fastcgi_begin(&b, true, 1);
 		put_params(&b, table[i].method, table[i].path, "key=k", "");
-		put_body(&b, PAIR, strlen(PAIR));
+		fastcgi_stream(&b, FASTCGI_BODY, slice_str(PAIR), PIECE);
 		client_send(fd, b.data, b.len);
 		assert_true(client_answer(fd, &answer));
 		assert_non_null(strstr(body_of(&answer), table[i].word));
@@ -668,10 +604,10 @@ test_abort(void **state)
 	struct buf b = BUF_INIT;
 	int fd = client_connect(f);
 
-	put_begin(&b, true, 1);
+	fastcgi_begin(&b, true, 1);
 	put_params(&b, "POST", "/set", "", "23");
-	put_record(&b, BODY, PAIR, 10);
-	put_record(&b, ABORT, NULL, 0);
+	fastcgi_record(&b, FASTCGI_BODY, slice_make(PAIR, 10), 0);
+	fastcgi_record(&b, FASTCGI_ABORT, slice_str(""), 0);
 	client_send(fd, b.data, b.len);
 	assert_true(client_is_closed(fd));
 	assert_int_equal(fake_engine_calls(f->engine), 0);
@@ -690,9 +626,9 @@ test_other_roles(void **state)
 		struct buf b = BUF_INIT;
 		int fd = client_connect(f);
 
-		put_begin(&b, true, role);
+		fastcgi_begin(&b, true, role);
 		put_params(&b, "GET", "/get", "key=k", "");
-		put_body(&b, NULL, 0);
+		fastcgi_stream(&b, FASTCGI_BODY, slice_str(""), PIECE);
 		client_send(fd, b.data, b.len);
 		assert_true(client_is_closed(fd));
 		close(fd);
@@ -755,7 +691,7 @@ test_too_large_body(void **state)
 
 	/* The answer comes although not a byte of the body was sent... */
 	snprintf(length, sizeof(length), "%zu", strlen(body));
-	put_begin(&b, true, 1);
+	fastcgi_begin(&b, true, 1);
 	put_params(&b, "POST", "/set", "", length);
 	client_send(fd, b.data, b.len);
 	assert_true(client_answer(fd, &answer));
@@ -763,7 +699,7 @@ test_too_large_body(void **state)
 	assert_non_null(strstr(body_of(&answer), "body_too_big"));
 	close(fd);
 	/* ... and is still there when all of it was; so is the connection. */
-	put_body(&b, body, strlen(body));
+	fastcgi_stream(&b, FASTCGI_BODY, slice_str(body), PIECE);
 	fd = client_connect(f);
 	client_send(fd, b.data, b.len);
 	assert_true(client_answer(fd, &answer));
@@ -771,9 +707,9 @@ test_too_large_body(void **state)
 	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
 	/* A peer that has been answered may drop the rest of its request. */
 	buf_clear(&b);
-	put_begin(&b, true, 1);
+	fastcgi_begin(&b, true, 1);
 	put_params(&b, "POST", "/set", "", length);
-	put_record(&b, BODY, body, 1000);
+	fastcgi_record(&b, FASTCGI_BODY, slice_make(body, 1000), 0);
 	client_send(fd, b.data, b.len);
 	assert_true(client_answer(fd, &answer));
 	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);

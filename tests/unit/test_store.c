@@ -16,23 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "lib/tmpdir.h"
-#include "store/store.h"
-
-struct fixture {
-	char *path;
-	struct store_options options;
-	struct store *store;
-};
-
-static void
-open_store(struct fixture *f)
-{
-	struct err err = ERR_INIT;
-
-	if (store_open(&f->store, f->path, &f->options, &err))
-		fail_msg("%s", err.message);
-}
+#include "lib/store_fixture.h"
 
 static void
 reopen(struct fixture *f)
@@ -44,11 +28,9 @@ reopen(struct fixture *f)
 static int
 setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f = fixture_new();
 
 	log_set_level(LOG_LEVEL_ERROR);
-	f->path = tmpdir_new();
-	store_options_init(&f->options);
 	f->options.memory_bytes = 8u << 20;
 	f->options.memtable_bytes = 64u << 10;
 	f->options.compactor.file_bytes = 32u << 10;
@@ -61,11 +43,7 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	struct fixture *f = *state;
-
-	store_close(f->store, NULL);
-	tmpdir_free(f->path);
-	free(f);
+	fixture_free(*state);
 	return 0;
 }
 
@@ -106,33 +84,6 @@ set(struct fixture *f, const char *key, const char *value)
 	assert_int_equal(write_one(f, &op), 0);
 	assert_true(op.version > 0);
 	return op.version;
-}
-
-static void
-expect_at(struct fixture *f, const char *key, uint64_t snapshot,
-          const char *value)
-{
-	struct buf got = BUF_INIT;
-	struct entry_info info;
-	struct err err = ERR_INIT;
-	int rc = store_get(f->store, slice_str(key), snapshot, &got, &info,
-	                   &err);
-
-	if (!value) {
-		assert_int_equal(rc, LSMKV_NOTFOUND);
-	} else {
-		if (rc)
-			fail_msg("%s: %d %s", key, rc, err.message);
-		assert_int_equal(got.len, strlen(value));
-		assert_memory_equal(got.data, value, got.len);
-	}
-	buf_release(&got);
-}
-
-static void
-expect(struct fixture *f, const char *key, const char *value)
-{
-	expect_at(f, key, 0, value);
 }
 
 /* Set, get, replace, delete; versions grow. */
