@@ -127,12 +127,6 @@ lmdb_scan(void *db, bool backward, uint64_t limit, struct bench_scan *sum)
 	mdb_txn_abort(txn);
 }
 
-static void
-lmdb_compact(void *db)
-{
-	(void)db; /* there is nothing to compact */
-}
-
 static uint64_t
 lmdb_written(void *db)
 {
@@ -162,7 +156,6 @@ const struct bench_engine bench_lmdb = {
 	.put = lmdb_put,
 	.get = lmdb_get,
 	.scan = lmdb_scan,
-	.compact = lmdb_compact,
 	.written = lmdb_written,
 	.close = lmdb_close,
 };

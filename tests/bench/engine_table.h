@@ -46,7 +46,8 @@ struct bench_engine {
 	/* Over everything, at most `limit` entries. */
 	void (*scan)(void *db, bool backward, uint64_t limit,
 	             struct bench_scan *sum);
-	/* One sorted run, and nothing left to do in the background. */
+	/* One sorted run, and nothing left to do in the background. NULL:
+	   it has nothing to compact. */
 	void (*compact)(void *db);
 	/* Bytes that it says it wrote: log, flushes, compactions. 0: it does
 	   not say. (footprint.h has the count that is compared.) */

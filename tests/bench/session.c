@@ -60,6 +60,17 @@ session_close(struct session *s)
 	s->db = NULL;
 }
 
+double
+session_compact(struct session *s)
+{
+	uint64_t start = now_ns();
+
+	if (!s->engine->compact)
+		return -1;
+	s->engine->compact(s->db);
+	return (double)(now_ns() - start) / 1e9;
+}
+
 void
 session_settle(void)
 {

@@ -49,6 +49,8 @@ void session_init(struct session *s, const struct bench_engine *engine,
                   bool sync);
 void session_open(struct session *s);
 void session_close(struct session *s);
+/* Seconds that it took; negative: the engine has nothing to compact. */
+double session_compact(struct session *s);
 /* Waits until the engine has stopped writing by itself. */
 void session_settle(void);
 

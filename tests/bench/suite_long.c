@@ -83,7 +83,7 @@ suite_long(const struct bench_engine *e, const char *dir)
 	s.config.data_bytes *= BEFORE + 1;
 	session_open(&s);
 	workload_fill(&s, "long: fill before", 1, 0, before, 0);
-	e->compact(s.db);
+	session_compact(&s);
 	workload_warm_up(&s);
 	read_idle(&s, "long: read before");
 

@@ -58,13 +58,41 @@ tell_disk(const struct session *s)
 	measure_tell(all / raw, "space amplification");
 }
 
+/* The rows of both suites that read; `how` goes before their names. */
+static void
+read_and_scan(struct session *s, const char *how)
+{
+	static const struct {
+		const char *name;
+		enum load_kind kind;
+		unsigned threads;
+	} reads[] = {
+		{ "read", READ, 1 },
+		{ "read, 2 threads", READ, 2 },
+		{ "read, 4 threads", READ, 4 },
+		{ "read zipf", READ_ZIPF, 1 },
+		{ "read missing", READ_MISSING, 1 },
+	};
+	char name[64];
+
+	for (size_t i = 0; i < sizeof(reads) / sizeof(*reads); i++) {
+		snprintf(name, sizeof(name), "%s%s", how, reads[i].name);
+		workload_read(s, name, reads[i].kind, reads[i].threads);
+	}
+	for (int backward = 0; backward < 2; backward++) {
+		snprintf(name, sizeof(name), "%sscan %s", how,
+		         backward ? "backward" : "forward");
+		workload_scan(s, name, backward, UINT64_MAX);
+	}
+}
+
 /* Everything with a cache of a quarter of the data, or as --cache says. */
 void
 suite_main(const struct bench_engine *e, const char *dir)
 {
 	const struct data data = data_as_set();
 	struct session s;
-	uint64_t start;
+	double compact_s;
 
 	session_init(&s, e, dir, &data, CACHE_AS_SET, false);
 	session_open(&s);
@@ -74,24 +102,18 @@ suite_main(const struct bench_engine *e, const char *dir)
 	workload_read(&s, "read after fill", READ, 1);
 	session_settle();
 	tell_write_amplification(&s, "settled");
-	start = now_ns();
-	e->compact(s.db);
-	measure_tell(since_s(start), "compact s");
+	compact_s = session_compact(&s);
+	if (compact_s >= 0)
+		measure_tell(compact_s, "compact s");
 	tell_write_amplification(&s, "compacted");
 	workload_warm_up(&s);
-	workload_read(&s, "read", READ, 1);
-	workload_read(&s, "read, 2 threads", READ, 2);
-	workload_read(&s, "read, 4 threads", READ, 4);
-	workload_read(&s, "read zipf", READ_ZIPF, 1);
-	workload_read(&s, "read missing", READ_MISSING, 1);
-	workload_scan(&s, "scan forward", false, UINT64_MAX);
-	workload_scan(&s, "scan backward", true, UINT64_MAX);
+	read_and_scan(&s, "");
 	workload_fill(&s, "overwrite", 1, 0, data.entries, OVERWRITE_S);
 	session_settle();
 	measure_tell(footprint_memory_mb(), "memory at rest MB");
 	measure_tell(footprint_peak_mb(), "peak memory MB");
 	measure_tell(footprint_children_peak_mb(), "peak memory, helper MB");
-	e->compact(s.db);
+	session_compact(&s);
 	session_close(&s);
 	tell_disk(&s);
 }
@@ -106,15 +128,9 @@ suite_cached(const struct bench_engine *e, const char *dir)
 	session_init(&s, e, dir, &data, CACHE_ALL, false);
 	session_open(&s);
 	workload_fill(&s, "fill, cached", 1, 0, data.entries, 0);
-	e->compact(s.db);
+	session_compact(&s);
 	workload_warm_up(&s);
-	workload_read(&s, "cached read", READ, 1);
-	workload_read(&s, "cached read, 2 threads", READ, 2);
-	workload_read(&s, "cached read, 4 threads", READ, 4);
-	workload_read(&s, "cached read zipf", READ_ZIPF, 1);
-	workload_read(&s, "cached read missing", READ_MISSING, 1);
-	workload_scan(&s, "cached scan forward", false, UINT64_MAX);
-	workload_scan(&s, "cached scan backward", true, UINT64_MAX);
+	read_and_scan(&s, "cached ");
 	session_close(&s);
 }
 
@@ -158,7 +174,7 @@ suite_mixed(const struct bench_engine *e, const char *dir)
 	session_init(&s, e, dir, &data, CACHE_AS_SET, false);
 	session_open(&s);
 	workload_fill(&s, "mixed: fill", 1, 0, data.entries, 0);
-	e->compact(s.db);
+	session_compact(&s);
 	workload_warm_up(&s);
 	workload_read(&s, "mixed: read alone", READ, 1);
 	*writer = (struct load){ .session = &s,

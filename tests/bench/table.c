@@ -52,6 +52,13 @@ figure(double value, char *out, size_t len)
 	return out;
 }
 
+/* Nothing is divided by a figure that is 0 as it is printed. */
+static double
+ratio(double own, double other)
+{
+	return own >= 0 && other >= 0.005 ? own / other : -1;
+}
+
 static void
 print_figures(void)
 {
@@ -76,13 +83,10 @@ print_figures(void)
 			       figure(row_median(r, e), text, sizeof(text)));
 		printf("        ");
 		for (unsigned e = 1; e < bench_engine_count; e++) {
-			double m = row_median(r, e);
-
-			printf(" %8s", figure(m > 0 && own >= 0 ? own / m : -1,
+			printf(" %8s", figure(ratio(own, row_median(r, e)),
 			                      text, sizeof(text)));
 		}
-		printf(" %6s\n", figure(best > 0 && own >= 0 ? own / best : -1,
-		                        text, sizeof(text)));
+		printf(" %6s\n", figure(ratio(own, best), text, sizeof(text)));
 	}
 }
 
