@@ -122,6 +122,19 @@ check_sums(const struct sst *t, const struct check *c, struct err *err)
 	               c->keys, seen->min_version, seen->max_version);
 }
 
+/* Block i as it is on the disk now; *stored is good until the next one. */
+static int
+read_block(struct sst *t, const struct sst_index *x, uint32_t i,
+           struct sst_window *window, struct slice *stored,
+           struct sst_block **b, struct err *err)
+{
+	int code = sst_window_read(t, window, x->offset[i],
+	                           x->offset[i + 1] - x->offset[i], false,
+	                           stored, err);
+
+	return code ? code : sst_block_make(t, x, i, *stored, false, b, err);
+}
+
 static int
 check_blocks(struct sst *t, const struct sst_index *x,
              const struct sst_filter *f, struct check *c,
@@ -136,11 +149,7 @@ check_blocks(struct sst *t, const struct sst_index *x,
 		struct slice stored;
 		struct entry e;
 
-		code = sst_window_read(t, &window, x->offset[i],
-		                       x->offset[i + 1] - x->offset[i], false,
-		                       &stored, err);
-		if (!code)
-			code = sst_block_make(t, x, i, stored, false, &b, err);
+		code = read_block(t, x, i, &window, &stored, &b, err);
 		if (code)
 			break;
 		c->crc = crc32_add(c->crc, stored.data, stored.len);
@@ -239,12 +248,7 @@ sst_damaged_blocks(struct sst *t,
 		struct sst_block *b = NULL;
 		struct slice stored;
 
-		code = sst_window_read(t, &window, x->offset[i],
-		                       x->offset[i + 1] - x->offset[i], false,
-		                       &stored, &damage);
-		if (!code)
-			code = sst_block_make(t, x, i, stored, false, &b,
-			                      &damage);
+		code = read_block(t, x, i, &window, &stored, &b, &damage);
 		if (!code) {
 			cache_block_unpin(&b->head);
 		} else if (code == LSMKV_ECORRUPT || code == LSMKV_EIO) {
@@ -276,11 +280,7 @@ sst_blocks(struct sst *t,
 		struct slice stored;
 		struct entry e;
 
-		code = sst_window_read(t, &window, x->offset[i],
-		                       x->offset[i + 1] - x->offset[i], false,
-		                       &stored, err);
-		if (!code)
-			code = sst_block_make(t, x, i, stored, false, &b, err);
+		code = read_block(t, x, i, &window, &stored, &b, err);
 		if (code)
 			break;
 		sst_block_entry(b, 0, &e);
