@@ -95,21 +95,20 @@ err_set_errno(struct err *err, int errno_value, const char *format, ...)
 	return code;
 }
 
-int
+void
 err_prepend(struct err *err, const char *format, ...)
 {
 	char message[2 * ERR_MESSAGE_MAX + 2], context[ERR_MESSAGE_MAX];
 	va_list args;
 
 	if (!err)
-		return LSMKV_EIO;
+		return;
 	va_start(args, format);
 	vsnprintf(context, sizeof(context), format, args);
 	va_end(args);
 	snprintf(message, sizeof(message), "%s: %s", context, err->message);
 	message[ERR_MESSAGE_MAX - 1] = '\0';
 	store_message(err, err->code, message);
-	return err->code;
 }
 
 int

@@ -81,8 +81,8 @@ int err_set(struct err *err, int code, const char *format, ...)
 int err_set_errno(struct err *err, int errno_value, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Puts context and ": " before the message; returns err's code. */
-int err_prepend(struct err *err, const char *format, ...)
+/* Puts context and ": " before the message; the code stays. */
+void err_prepend(struct err *err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* LSMKV_ENOMEM with a message that says how much was wanted. */

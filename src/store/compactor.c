@@ -488,8 +488,8 @@ step(struct compactor *c, bool *busy, struct err *err)
 	             : run_merge(c, &plan, levels, snapshots, count, err);
 	set_running(c, NULL);
 	if (rc)
-		rc = err_prepend(err, "compaction of level %u to %u",
-		                 plan.from_level, plan.output_level);
+		err_prepend(err, "compaction of level %u to %u",
+		            plan.from_level, plan.output_level);
 out:
 	plan_release(&plan);
 	free(snapshots);

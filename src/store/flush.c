@@ -136,7 +136,9 @@ flush_write_sst(struct store *s, struct memtable *m, struct sst **out,
 	         (unsigned long long)((clock_mono_ns() - start) / 1000000));
 done:
 	sst_info_release(&info);
-	return rc ? err_prepend(err, "flush") : 0;
+	if (rc)
+		err_prepend(err, "flush");
+	return rc;
 }
 
 /* ---- making a change of the tree the truth ---- */

@@ -186,7 +186,7 @@ helper_run(const char *path, int lock_fd, const struct job *job,
 	if (!rc && end)
 		rc = err_set(err, end, "%s", ending.message);
 	else if (rc == LSMKV_ECHILD && end)
-		rc = err_prepend(err, "%s", ending.message);
+		err_prepend(err, "%s", ending.message);
 out:
 	if (rc)
 		job_result_release(result);

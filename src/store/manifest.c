@@ -228,5 +228,7 @@ manifest_save(struct fs_dir *dir, const struct manifest *head,
 		rc = fs_dir_sync(dir, err);
 out:
 	buf_release(&all);
-	return rc ? err_prepend(err, "writing " NAME_MANIFEST) : 0;
+	if (rc)
+		err_prepend(err, "writing " NAME_MANIFEST);
+	return rc;
 }

@@ -171,8 +171,7 @@ open_payload(const char *name, uint64_t offset, const char *what,
 		return LSMKV_ENOMEM;
 	code = inflater_run(tools->inflater, s->payload, to, s->raw, err);
 	if (code)
-		(void)err_prepend(err, "%s: %s at %" PRIu64, name, what,
-		                  offset);
+		err_prepend(err, "%s: %s at %" PRIu64, name, what, offset);
 	return code;
 }
 

@@ -254,7 +254,8 @@ store_open(struct store **out, const char *path,
 done:
 	if (rc) {
 		store_close(s, NULL);
-		return err_prepend(err, "open %s", path);
+		err_prepend(err, "open %s", path);
+		return rc;
 	}
 	*out = s;
 	return 0;

@@ -132,7 +132,7 @@ give_up(struct wal *w, struct fs_dir *dir, int rc, struct err *err)
 	if (w)
 		fs_unlink(dir, name_wal(w->segment, name), NULL);
 	wal_close(w);
-	(void)err_prepend(err, "new WAL segment");
+	err_prepend(err, "new WAL segment");
 	return rc;
 }
 
@@ -190,7 +190,9 @@ wal_start(struct wal *w, const struct wal_header *header, struct err *err)
 	rc = write_header(w, header, err);
 	if (!rc)
 		rc = lasting(fs_datasync(&w->file, err), err);
-	return rc ? err_prepend(err, "new WAL segment") : 0;
+	if (rc)
+		err_prepend(err, "new WAL segment");
+	return rc;
 }
 
 void

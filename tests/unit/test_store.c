@@ -510,6 +510,9 @@ one_owner(void **state)
 	assert_int_equal(store_open(&second, f->path, &f->options, &err),
 	                 LSMKV_ELOCKED);
 	assert_null(second);
+	/* The code is the same where nobody reads the message. */
+	assert_int_equal(store_open(&second, f->path, &f->options, NULL),
+	                 LSMKV_ELOCKED);
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	assert_non_null(strstr(err.message, pid));
 	set(f, "still", "here");
