@@ -153,7 +153,11 @@ room_discard_spare(struct store *s)
 	c->spare = NULL;
 }
 
-/* The segment that follows the active one: the spare one, or made now. */
+/*
+ * The segment that follows the active one: the spare one, or made now. A file
+ * system that writes nothing in place may have no room for the header of the
+ * spare one: that is given back then, and the reserve behind it if need be.
+ */
 static int
 next_segment(struct store *s, struct wal_header *header, struct wal **out,
              struct err *err)
@@ -168,12 +172,12 @@ next_segment(struct store *s, struct wal_header *header, struct wal **out,
 	if (w) {
 		header->segment = wal_segment(w);
 		rc = wal_start(w, header, err);
-		if (rc) {
+		if (!rc)
+			*out = w;
+		else
 			discard(s, w);
-			w = NULL;
-		}
-		*out = w;
-		goto done;
+		if (rc != LSMKV_ENOSPC)
+			goto done;
 	}
 	header->segment = store_next_file(s);
 	rc = wal_create(out, s->dir, header, err);

@@ -159,6 +159,68 @@ half_a_record_of_a_broken_disk(void **state)
 	assert_int_equal(set(f, "c", "3"), 0);
 }
 
+/* The highest number of a segment, and how many there are. */
+static unsigned
+newest_segment(struct fixture *f, unsigned *count)
+{
+	unsigned newest = 0;
+	char name[32];
+
+	*count = 0;
+	for (unsigned number = 1; number < 100; number++) {
+		snprintf(name, sizeof(name), "%06u.wal", number);
+		if (tmpdir_has(f->path, name)) {
+			newest = number;
+			++*count;
+		}
+	}
+	return newest;
+}
+
+/*
+ * A full disk that writes nothing in place (btrfs) has no room for the header
+ * of the segment that was made ahead of time: then one is made as if there
+ * were none, and a deletion that needs it is not refused.
+ */
+static void
+no_room_in_the_spare_segment(void **state)
+{
+	struct fault_plan plan = { .kinds = FAULT_WRITE,
+		                   .nth = 1,
+		                   .for_good = true,
+		                   .error = ENOSPC };
+	struct op del = { .key = slice_str("big"), .kind = ENTRY_TOMBSTONE };
+	uint64_t until = clock_mono_ns() + UINT64_C(60000000000);
+	struct fixture *f = *state;
+	char *big = calloc(1, BIG), spare[32];
+	struct store_stat stat;
+	unsigned count;
+
+	memset(big, 'x', BIG - 1);
+	f->options.memtable_bytes = BIG / 2;
+	reopen(f);
+	assert_int_equal(set(f, "big", big), 0);
+	assert_int_equal(set(f, "bigger", big), 0);
+	/* The first one is flushed; the second one is full, too. */
+	do {
+		clock_sleep_us(1000);
+		store_get_stat(f->store, &stat);
+		newest_segment(f, &count);
+	} while ((!stat.flushes || count != 2) && clock_mono_ns() < until);
+	snprintf(spare, sizeof(spare), "%06u.wal", newest_segment(f, &count));
+	assert_int_equal(count, 2);
+	plan.name = spare;
+	fault_set(&plan);
+	assert_int_equal(store_write(f->store, &del, 1, NULL, NULL), 0);
+	assert_int_equal(fault_fired(), 1);
+	fault_reset();
+	assert_false(tmpdir_has(f->path, spare));
+	reopen(f);
+	expect(f, "big", NULL);
+	assert_int_equal(set(f, "big", "2"), 0);
+	free(big);
+}
+
 /* ---- opening ---- */
 
 /*
@@ -249,6 +311,7 @@ main(int argc, char **argv)
 		TEST(unsynced_is_unseen),
 		TEST(half_a_record),
 		TEST(half_a_record_of_a_broken_disk),
+		TEST(no_room_in_the_spare_segment),
 		TEST(read_errors_on_opening),
 		TEST(damage_hides_nothing),
 	};
