@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * --memory is a cap: whatever a store does, and however much it holds, the
+ * process has no more than that resident, besides what its code and its
+ * threads need. Compaction is in the helper, which is a process of its own.
+ */
+#include <malloc.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "lib/store_fixture.h"
+
+#define MB (1u << 20)
+#define CAP (16u * MB)
+/*
+ * Beside the cap and what was resident before the store was opened: threads
+ * and what each of them keeps (an inflater, the block that it reads), index
+ * and blocks of the file that is written, what malloc has not given back.
+ */
+#define BESIDE (6u * MB)
+
+#define KEYS 110000u
+#define VALUE 600u /* bytes: all together four times the cap */
+#define READERS 4u
+#define READS 20000u
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* Bytes that were resident at most. */
+static uint64_t
+peak(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	unsigned long long kb = 0;
+	char line[256];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmHWM: %llu kB", &kb) == 1)
+			break;
+	fclose(f);
+	assert_true(kb > 0);
+	return kb * 1024;
+}
+
+static uint64_t
+scatter(uint64_t i)
+{
+	return (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static struct slice
+make_key(uint64_t i, char *to, size_t len)
+{
+	snprintf(to, len, "%016llx", (unsigned long long)scatter(i));
+	return slice_make(to, 16);
+}
+
+/* Half of it does not compress. */
+static void
+make_value(uint64_t i, unsigned round, unsigned char *to)
+{
+	uint64_t x = scatter(i) ^ round;
+
+	for (size_t at = 0; at < VALUE; at++) {
+		x = x * 6364136223846793005u + 1442695040888963407u;
+		to[at] = at % 2 ? (unsigned char)(x >> 56) : 'x';
+	}
+}
+
+static void
+write_all(struct fixture *f, unsigned round)
+{
+	unsigned char value[VALUE];
+	char key[32];
+
+	for (uint64_t i = 0; i < KEYS; i++) {
+		struct op op = { .kind = ENTRY_BYTES };
+		struct err err = ERR_INIT;
+		int rc;
+
+		make_value(i, round, value);
+		op.key = make_key(i, key, sizeof(key));
+		op.value = slice_make(value, VALUE);
+		while ((rc = store_write(f->store, &op, 1, NULL, &err)) ==
+		       LSMKV_ESTALLED)
+			clock_sleep_us(1000);
+		if (rc)
+			fail_msg("%s", err.message);
+	}
+}
+
+struct read_load {
+	pthread_t thread;
+	struct store *store;
+	uint64_t seed;
+	unsigned wrong;
+};
+
+static void *
+read_main(void *arg)
+{
+	struct read_load *r = arg;
+	unsigned char value[VALUE];
+	struct buf got = BUF_INIT;
+	struct entry_info info;
+	char key[32];
+
+	for (unsigned n = 0; n < READS; n++) {
+		uint64_t i;
+
+		r->seed = r->seed * 6364136223846793005u + 1442695040888963407u;
+		i = (r->seed >> 33) % KEYS;
+		make_value(i, 1, value);
+		if (store_get(r->store, make_key(i, key, sizeof(key)), 0, &got,
+		              &info, NULL) ||
+		    got.len != VALUE || memcmp(got.data, value, VALUE))
+			r->wrong++;
+	}
+	buf_release(&got);
+	return NULL;
+}
+
+static void
+read_some(struct fixture *f)
+{
+	struct read_load readers[READERS];
+
+	for (unsigned i = 0; i < READERS; i++) {
+		readers[i] = (struct read_load){ .store = f->store, .seed = i };
+		assert_int_equal(pthread_create(&readers[i].thread, NULL,
+		                                read_main, &readers[i]),
+		                 0);
+	}
+	for (unsigned i = 0; i < READERS; i++) {
+		pthread_join(readers[i].thread, NULL);
+		assert_int_equal(readers[i].wrong, 0);
+	}
+}
+
+static void
+scan_all(struct fixture *f, bool backward)
+{
+	struct scan_range range = { .reverse = backward };
+	struct scan *scan = NULL;
+	struct err err = ERR_INIT;
+	uint64_t count = 0;
+	struct entry e;
+	int rc = store_scan(f->store, &range, 0, &scan, &err);
+
+	while (!rc && !(rc = scan_next(scan, &e, &err)))
+		count++;
+	if (rc != LSMKV_END)
+		fail_msg("%s", err.message);
+	scan_close(scan);
+	assert_int_equal(count, KEYS);
+}
+
+static void
+check(const char *what, uint64_t before)
+{
+	uint64_t now = peak();
+
+	print_message("%s: %.1f MB at most\n", what, (double)now / MB);
+	if (now > before + CAP + BESIDE)
+		fail_msg("%s: %.1f MB, over %.1f + %u + %u", what,
+		         (double)now / MB, (double)before / MB, CAP / MB,
+		         BESIDE / MB);
+}
+
+/* Filled, overwritten, read and scanned with four times as much as the cap. */
+static void
+memory_is_a_cap(void **state)
+{
+	struct fixture *f;
+	uint64_t before;
+
+	(void)state;
+	if (SANITIZED) {
+		print_message("skipped: a sanitizer has memory of its own\n");
+		skip();
+	}
+	if (!getenv("LSMKV_HELPER")) {
+		print_message("skipped: LSMKV_HELPER does not say where "
+		              "lsmkv-compact is\n");
+		skip();
+	}
+	log_set_level(LOG_LEVEL_ERROR);
+	mallopt(M_ARENA_MAX, 1); /* as lsmkv.fcgi does */
+	f = fixture_new();
+	f->options.memory_bytes = CAP;
+	f->options.sync = SYNC_NONE;
+	f->options.compactor.helper = getenv("LSMKV_HELPER");
+	before = peak();
+	open_store(f);
+	write_all(f, 0);
+	check("filled", before);
+	write_all(f, 1);
+	check("overwritten", before);
+	read_some(f);
+	check("read", before);
+	scan_all(f, false);
+	scan_all(f, true);
+	check("scanned", before);
+	assert_int_equal(store_compact(f->store, NULL), 0);
+	read_some(f);
+	check("compacted and read", before);
+	fixture_free(f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_is_a_cap),
+	};
+
+	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}
