@@ -21,9 +21,9 @@
 #include "cli/order.h"
 #include "cli/progress.h"
 #include "cli/text.h"
+#include "cli/wal_report.h"
 #include "store/block_cache.h"
 #include "store/manifest.h"
-#include "store/wal.h"
 
 #define CACHE_BYTES (8u << 20) /* for the indexes and filters of open SSTs */
 #define WAL_TRIES 10           /* of reading a log that is being written */
@@ -369,174 +369,6 @@ check_loose_files(struct verify *v, struct err *err)
 
 /* ---- WAL ---- */
 
-/* One segment of the log as it was found. */
-struct segment {
-	uint64_t number;
-	struct wal_scan scan;
-	bool readable; /* scan says what it holds */
-};
-
-/* What one reading of the log said. Read again, it may say something else. */
-struct log_report {
-	struct segment *segments; /* owned; ascending */
-	size_t count;
-	FILE *out;  /* lines of damage, into text */
-	char *text; /* owned by out, then by us */
-	size_t text_len;
-	uint64_t damages;
-};
-
-static void log_damage(struct log_report *l, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void
-log_damage(struct log_report *l, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("damage: ", l->out);
-	vfprintf(l->out, format, args);
-	va_end(args);
-	fputc('\n', l->out);
-	l->damages++;
-}
-
-static void
-log_report_release(struct log_report *l)
-{
-	if (l->out)
-		fclose(l->out);
-	free(l->text);
-	free(l->segments);
-	*l = (struct log_report){ NULL, 0, NULL, NULL, 0, 0 };
-}
-
-/* Scans the segments from `oldest` on. */
-static int
-scan_segments(struct verify *v, struct log_report *l, uint64_t oldest,
-              struct err *err)
-{
-	struct file_list list = FILE_LIST_INIT;
-	int rc = file_list_read(v->dir, &list, err);
-
-	if (!rc) {
-		l->segments = calloc(list.count + 1, sizeof(*l->segments));
-		if (!l->segments)
-			rc = err_nomem(err, list.count * sizeof(*l->segments));
-	}
-	for (size_t i = 0; i < list.count && !rc; i++) {
-		struct segment *g;
-
-		if (list.files[i].kind != NAME_IS_WAL ||
-		    list.files[i].number < oldest)
-			continue;
-		g = &l->segments[l->count++];
-		g->number = list.files[i].number;
-		rc = wal_scan_segment(v->dir, g->number, NULL, NULL, &g->scan,
-		                      err);
-		g->readable = !rc;
-		if (cli_is_damage(rc)) {
-			log_damage(l, "%s", err->message);
-			rc = 0;
-		}
-	}
-	file_list_release(&list);
-	return rc;
-}
-
-/* Does a segment behind i prove that all of segment i was on disk? */
-static bool
-later_segment_proves(const struct log_report *l, size_t i)
-{
-	for (size_t j = i + 1; j < l->count; j++) {
-		const struct wal_scan *s = &l->segments[j].scan;
-
-		if (l->segments[j].readable && s->header_valid &&
-		    s->header.prev_segment &&
-		    (!s->header.relaxed || s->prior_synced))
-			return true;
-	}
-	return false;
-}
-
-/* The rule at the head of store/wal.h, applied to every segment. */
-static void
-judge_segment(struct log_report *l, size_t i)
-{
-	const struct segment *g = &l->segments[i], *next = NULL;
-	const struct wal_scan *s = &g->scan;
-	bool oldest = !i;
-
-	if (!g->readable)
-		return;
-	if (!s->header_valid) {
-		/* A segment that was never used may be blank. */
-		if (s->tail == WAL_TAIL_INVALID || oldest)
-			log_damage(l, "%06" PRIu64 ".wal: offset 0: %s",
-			           g->number, s->reason);
-		return;
-	}
-	if (!oldest && s->header.prev_segment) {
-		size_t j = 0;
-
-		while (j < i && l->segments[j].number != s->header.prev_segment)
-			j++;
-		if (j == i)
-			log_damage(l,
-			           "%06" PRIu64 ".wal: offset 0: missing, "
-			           "though %06" PRIu64 ".wal follows it",
-			           s->header.prev_segment, g->number);
-	}
-	if (s->later_synced) {
-		log_damage(l,
-		           "%06" PRIu64 ".wal: offset %" PRIu64
-		           ": %s, but the record at offset %" PRIu64
-		           " was written when this was on disk",
-		           g->number, s->end, s->reason, s->later_offset);
-		return;
-	}
-	for (size_t j = i + 1; j < l->count && !next; j++)
-		if (l->segments[j].readable &&
-		    l->segments[j].scan.header_valid &&
-		    l->segments[j].scan.header.prev_segment == g->number)
-			next = &l->segments[j];
-	if (next && s->end < next->scan.header.prev_end &&
-	    later_segment_proves(l, i))
-		log_damage(l,
-		           "%06" PRIu64 ".wal: offset %" PRIu64
-		           ": %s, but later segments were written when this "
-		           "was on disk",
-		           g->number, s->end, s->reason);
-}
-
-/* Reads the log once. */
-static int
-read_log(struct verify *v, struct log_report *l, struct err *err)
-{
-	uint64_t oldest = v->manifest_valid ? v->manifest.wal_oldest : 0;
-	struct wal_replay_result result;
-	int rc;
-
-	l->out = open_memstream(&l->text, &l->text_len);
-	if (!l->out)
-		return err_nomem(err, BUFSIZ);
-	rc = scan_segments(v, l, oldest, err);
-	for (size_t i = 0; i < l->count && !rc; i++)
-		judge_segment(l, i);
-	/* The last word is recovery's, which sees the log as one. */
-	if (!rc && v->manifest_valid && !l->damages) {
-		rc = wal_replay(v->dir, oldest, NULL, NULL, &result, err);
-		if (cli_is_damage(rc)) {
-			log_damage(l, "%s", err->message);
-			rc = 0;
-		}
-	}
-	fclose(l->out);
-	l->out = NULL;
-	return rc;
-}
-
 /*
  * Reads the log until it is clean or says the same twice: what is written or
  * unlinked while it is read may look damaged once, but not the same way again.
@@ -544,17 +376,18 @@ read_log(struct verify *v, struct log_report *l, struct err *err)
 static int
 check_wal(struct verify *v, struct err *err)
 {
-	struct log_report log = { 0 }, before = { 0 };
+	struct wal_report log = WAL_REPORT_INIT, before = WAL_REPORT_INIT;
+	const struct manifest *m = v->manifest_valid ? &v->manifest : NULL;
 	bool settled = false;
 	int rc = 0;
 
 	for (int i = 0; i < WAL_TRIES && !settled && !rc; i++) {
-		log_report_release(&before);
+		wal_report_release(&before);
 		before = log;
-		log = (struct log_report){ 0 };
-		rc = v->manifest_valid ? reload_manifest(v, err) : 0;
+		log = (struct wal_report)WAL_REPORT_INIT;
+		rc = m ? reload_manifest(v, err) : 0;
 		if (!rc)
-			rc = read_log(v, &log, err);
+			rc = wal_report_read(&log, v->dir, m, err);
 		settled = !rc && (!log.damages ||
 		                  (i && !strcmp(log.text, before.text)));
 	}
@@ -565,11 +398,10 @@ check_wal(struct verify *v, struct err *err)
 	}
 	if (!rc) {
 		v->segments = log.count;
-		for (size_t i = 0; i < log.count; i++)
-			v->records += log.segments[i].scan.records;
+		v->records = log.records;
 	}
-	log_report_release(&before);
-	log_report_release(&log);
+	wal_report_release(&before);
+	wal_report_release(&log);
 	return rc;
 }
 
