@@ -15,23 +15,18 @@
  * For the same reason a page that cannot be allocated is no error: its node
  * is in the list, and merely takes some steps more to reach.
  */
-#include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include <endian.h>
 
-#include "base/huge.h"
+#include "base/arena.h"
 #include "store/memtable.h"
 
-#define LINE 64u /* bytes of a cache line */
-#define FANOUT                                                                 \
-	62u                        /* entries of a page: with its head, their
-				   prefixes fill eight lines */
-#define DEPTH_MOST 12u             /* far more than memory can hold */
-#define CHUNK_FIRST (16u << 10)    /* bytes of an arena's first chunk */
-#define CHUNK_MOST HUGE_BYTES      /* and of later ones, doubling up to this */
-#define CHUNK_OWN (CHUNK_MOST / 4) /* from here on, a chunk of its own */
+#define LINE ARENA_ALIGN /* bytes of a cache line */
+/* Entries of a page: with its head, their prefixes fill eight lines. */
+#define FANOUT 62u
+#define DEPTH_MOST 12u /* far more than memory can hold */
 
 struct node {
 	_Atomic(struct node *) next; /* in store order, or NULL */
@@ -52,23 +47,6 @@ struct page {
 	_Atomic(struct node *) node[FANOUT]; /* a leaf's entry; in an inner
 						page the first of child[i] */
 	_Atomic(struct page *) child[];      /* [FANOUT] in an inner page */
-};
-
-/* Begins on a line, and so does what it holds. */
-struct chunk {
-	struct chunk *next; /* allocated before this one */
-	size_t size;        /* bytes, this head included */
-	unsigned char unused[LINE - 2 * sizeof(size_t)];
-	unsigned char data[];
-};
-
-/* Memory that is freed as a whole. */
-struct arena {
-	struct chunk *chunks;    /* all, newest first */
-	size_t next_size;        /* of the next chunk */
-	unsigned char *at, *end; /* what is free of the chunk in use */
-	unsigned char *kept_at;  /* while `at` is in a chunk for one big */
-	unsigned char *kept_end; /* reservation: what is free of another */
 };
 
 struct memtable {
@@ -286,90 +264,6 @@ static struct node *
 find(struct memtable *m, const struct target *t, struct node **behind)
 {
 	return walk(find_before(m, t), t, behind);
-}
-
-/* ---- arenas ---- */
-
-static struct chunk *
-chunk_new(size_t size)
-{
-	struct chunk *c =
-		size == CHUNK_MOST ? huge_new() : aligned_alloc(LINE, size);
-
-	if (c)
-		c->size = size;
-	return c;
-}
-
-static void
-chunk_free(struct chunk *c)
-{
-	if (c->size == CHUNK_MOST)
-		huge_free(c);
-	else
-		free(c);
-}
-
-/* Room for `bytes` at a->at, in one piece. */
-static bool
-arena_reserve(struct arena *a, size_t bytes)
-{
-	size_t size = a->next_size ? a->next_size : CHUNK_FIRST;
-	struct chunk *c;
-
-	if ((size_t)(a->end - a->at) >= bytes)
-		return true;
-	if (a->kept_end) {
-		c = a->chunks;
-		if (a->at == c->data) { /* was never used */
-			a->chunks = c->next;
-			chunk_free(c);
-		}
-		a->at = a->kept_at;
-		a->end = a->kept_end;
-		a->kept_end = NULL;
-		if ((size_t)(a->end - a->at) >= bytes)
-			return true;
-	}
-	if (bytes > SIZE_MAX / 2)
-		return false;
-	if (bytes >= CHUNK_OWN || size < sizeof(*c) + bytes)
-		size = (sizeof(*c) + bytes + LINE - 1) / LINE * LINE;
-	c = chunk_new(size);
-	if (!c)
-		return false;
-	c->next = a->chunks;
-	a->chunks = c;
-	if (bytes >= CHUNK_OWN && a->at) {
-		a->kept_at = a->at;
-		a->kept_end = a->end;
-	} else if (size < CHUNK_MOST) {
-		a->next_size = 2 * size < CHUNK_MOST ? 2 * size : CHUNK_MOST;
-	}
-	a->at = c->data;
-	a->end = (unsigned char *)c + size;
-	return true;
-}
-
-static void *
-arena_take(struct arena *a, size_t bytes)
-{
-	unsigned char *at = a->at;
-
-	assert((size_t)(a->end - at) >= bytes);
-	a->at += bytes;
-	return at;
-}
-
-static void
-arena_release(struct arena *a)
-{
-	struct chunk *c;
-
-	while ((c = a->chunks)) {
-		a->chunks = c->next;
-		chunk_free(c);
-	}
 }
 
 /* ---- life ---- */
