@@ -270,15 +270,21 @@ begin_del(struct api *a, struct api_call *call)
 	return true;
 }
 
-bool
-api_calls_meet(const struct api_call *call, const struct api_call *earlier)
+/* Must call not be written together with one of those earlier ones? */
+static bool
+meets(const struct api_call *call, struct api_call *const *earlier,
+      size_t count)
 {
 	/*
 	 * Conditions of a batch speak of the state before it: one that depends
-	 * on what the other writes must come later. Sets never ask.
+	 * on what another writes must come later. Sets never ask.
 	 */
-	return call->op.condition != OP_ALWAYS &&
-	       slice_equal(call->op.key, earlier->op.key);
+	if (call->op.condition == OP_ALWAYS)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (slice_equal(call->op.key, earlier[i]->op.key))
+			return true;
+	return false;
 }
 
 /* Is it the outcome of every write at that moment, whatever it writes? */
@@ -381,12 +387,17 @@ void
 api_write(struct api *a, struct api_call *const *calls, size_t count)
 {
 	struct api_call *left[API_CALLS_MAX];
+	size_t n;
 
 	assert(count <= API_CALLS_MAX);
-	memcpy(left, calls, count * sizeof(*calls));
-	write_together(a, left, count);
-	for (size_t i = 0; i < count; i++)
-		end_call(a, calls[i]);
+	for (; count; calls += n, count -= n) {
+		for (n = 1; n < count && !meets(calls[n], calls, n); n++)
+			;
+		memcpy(left, calls, n * sizeof(*calls));
+		write_together(a, left, n);
+		for (size_t i = 0; i < n; i++)
+			end_call(a, calls[i]);
+	}
 }
 
 void

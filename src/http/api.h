@@ -62,12 +62,10 @@ struct api_call {
  */
 bool api_begin(struct api *a, struct request *r, struct response *res,
                struct api_call *call);
-/* Must call not be written together with that earlier one? */
-bool api_calls_meet(const struct api_call *call,
-                    const struct api_call *earlier);
 /*
- * Writes and answers calls that do not meet, in one step if that can be: each
- * has the outcome that it would have had alone, at some moment in here.
+ * Writes and answers calls, at most API_CALLS_MAX, in as few steps as can be:
+ * each has the outcome that it would have had alone, at some moment in here,
+ * those of one key in their order.
  */
 void api_write(struct api *a, struct api_call *const *calls, size_t count);
 void api_call_release(struct api_call *call);

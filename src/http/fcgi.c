@@ -15,10 +15,9 @@
  * close     Ours: its own waits up to two seconds for the peer to close
  *           first. `detached` makes even its own error paths close at once.
  *
- * A write waits for the disk. A worker that has one to do looks first whether
- * there are more requests, and goes on until there are none or it holds enough
- * of them; then all are written at once, and answered. So a worker falls
- * asleep once for many writes, and the fewer the processors, the more they are.
+ * A write is put aside as a job, and another job serves the next request. When
+ * there are no more requests, one worker writes all that was put aside, and
+ * answers it (writes.h).
  */
 #include <errno.h>
 #include <fcgiapp.h>
@@ -27,6 +26,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -36,40 +36,45 @@
 #include "base/waits.h"
 #include "http/fcgi.h"
 #include "http/lobby.h"
+#include "http/writes.h"
 
 #define ROLE_RESPONDER 1
 #define NS_PER_MS 1000000ull
 #define MOMENT_MS 2       /* what comes or goes so soon is waited for */
 #define STOP_GRACE_MS 500 /* for answers that are under way */
 #define MEMORY_KEPT_MAX (256u << 10) /* of a buffer, between requests, */
-#define MEMORY_HELD_MAX (4u << 10)   /* where there are many of them */
-#define HELD_BYTES_MAX (256u << 10)  /* of what waits to be written */
-#define HELD_TURNS_MAX 128           /* in which others are served meanwhile */
-#define SLICE_MAX (1u << 20)         /* bytes of one call into libfcgi */
-#define PIECE_MAX (16u << 10)        /* bytes of one look at a request */
-#define LARGE_ANSWER (64u << 10)     /* less fits into the socket's buffer */
-#define HEAD_ROOM (1u << 20)         /* for variables and record heads */
+#define MEMORY_SPARE_MAX (4u << 10)  /* where there are many of them */
+#define SPARE_MAX 256u               /* jobs kept for later */
+#define LATE_MAX 8u              /* answers that may take long, of a worker */
+#define SLICE_MAX (1u << 20)     /* bytes of one call into libfcgi */
+#define PIECE_MAX (16u << 10)    /* bytes of one look at a request */
+#define LARGE_ANSWER (64u << 10) /* less fits into the socket's buffer */
+#define HEAD_ROOM (1u << 20)     /* for variables and record heads */
 
-/* A request that a worker has. */
+/*
+ * A request and its answer. A worker has one for the request under way, which
+ * it gives away when that is a write; those nobody has are spare.
+ */
 struct job {
 	struct connection *connection;
 	FCGX_Request q;
 	struct request request;   /* its memory is used again and again */
 	struct response response; /* the same */
-	struct api_call call;     /* the same */
+	struct held_write write;  /* the same */
 	bool only_head;           /* there was no more of it than that */
+	STAILQ_ENTRY(job) in_late;
+	SLIST_ENTRY(job) in_spare;
 };
 
 struct worker {
 	struct fcgi *fcgi;
 	pthread_t thread;
-	struct job jobs[API_CALLS_MAX]; /* first those that wait to be
-					   written, then the one under way */
-	unsigned held;                  /* of the former */
-	uint64_t held_bytes;            /* of their bodies and answers */
-	unsigned turns;                 /* since the first of them came */
-	uint64_t held_ns;               /* when that was */
-	unsigned outside;               /* of the lobby: so many times left */
+	struct job *job; /* for the request under way */
+	STAILQ_HEAD(, job)
+	late;                 /* written; to be answered when nothing
+	                                 else waits for this worker */
+	unsigned late_count;  /* of late */
+	unsigned outside;     /* of the lobby: so many times left */
 	struct buf head;      /* of a response; used again and again */
 	pthread_mutex_t lock; /* of the two below; the only one held */
 	int busy_fd;          /* under way; -1 when waiting */
@@ -81,6 +86,10 @@ struct fcgi {
 	struct api *api; /* borrowed */
 	struct fcgi_options options;
 	struct lobby *lobby;
+	struct writes writes;
+	pthread_mutex_t lock;    /* of the two below; the only one held */
+	SLIST_HEAD(, job) spare; /* used last comes first */
+	unsigned spare_count;    /* of spare */
 	atomic_bool stopping;
 	atomic_bool cut;          /* nobody waits for peers any more */
 	_Atomic unsigned running; /* workers that have not ended */
@@ -88,7 +97,73 @@ struct fcgi {
 	struct worker *workers;   /* options.threads of them */
 };
 
-static void write_held(struct worker *w);
+static void write_all(struct worker *w);
+
+/* ---- jobs ---- */
+
+/* Gives back what a large request took. */
+static void
+job_trim(struct job *j, size_t max)
+{
+	if (j->request.body.cap > max)
+		buf_release(&j->request.body);
+	if (j->response.memory.cap > max)
+		buf_release(&j->response.memory);
+	if (j->write.call.key.cap > max)
+		buf_release(&j->write.call.key);
+}
+
+static void
+job_free(struct job *j)
+{
+	if (!j)
+		return;
+	request_release(&j->request);
+	response_release(&j->response);
+	api_call_release(&j->write.call);
+	free(j);
+}
+
+/* NULL: no memory. */
+static struct job *
+job_get(struct fcgi *f)
+{
+	struct job *j;
+
+	pthread_mutex_lock(&f->lock);
+	j = SLIST_FIRST(&f->spare);
+	if (j) {
+		SLIST_REMOVE_HEAD(&f->spare, in_spare);
+		f->spare_count--;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return j ? j : calloc(1, sizeof(*j));
+}
+
+static void
+job_put(struct fcgi *f, struct job *j)
+{
+	bool kept;
+
+	job_trim(j, MEMORY_SPARE_MAX);
+	pthread_mutex_lock(&f->lock);
+	kept = f->spare_count < SPARE_MAX;
+	if (kept) {
+		SLIST_INSERT_HEAD(&f->spare, j, in_spare);
+		f->spare_count++;
+	}
+	pthread_mutex_unlock(&f->lock);
+	if (!kept)
+		job_free(j);
+}
+
+static struct job *
+job_of(struct api_call *call)
+{
+	return (struct job *)((char *)call - offsetof(struct job, write.call));
+}
+
+/* ---- waiting ---- */
 
 /* Lets another worker in while w waits; these calls may be nested. */
 static void
@@ -127,8 +202,8 @@ worker_set(struct worker *w, int fd, bool reading)
 }
 
 /*
- * Is fd ready for events (of poll), or will it be in timeout_ms? That is not
- * waited for as long as writes are held, if it may also be told of later.
+ * Is fd ready for events (of poll), or will it be in timeout_ms? A moment is
+ * not waited as long as there is something to write.
  */
 static bool
 is_ready(struct worker *w, int fd, short events, int timeout_ms)
@@ -137,12 +212,15 @@ is_ready(struct worker *w, int fd, short events, int timeout_ms)
 	int n = poll(&p, 1, 0), busy_fd = w->busy_fd;
 	bool reading = w->reading;
 
-	if (n || (w->held && timeout_ms <= MOMENT_MS &&
-	          !atomic_load(&w->fcgi->stopping)))
+	if (n)
 		return n > 0;
-	write_held(w); /* busy with others meanwhile */
-	if (busy_fd >= 0 && !worker_set(w, busy_fd, reading))
-		return false;
+	if (writes_wait(&w->fcgi->writes) || !STAILQ_EMPTY(&w->late)) {
+		if (timeout_ms <= MOMENT_MS)
+			return false;
+		write_all(w); /* busy with others meanwhile */
+		if (busy_fd >= 0 && !worker_set(w, busy_fd, reading))
+			return false;
+	}
 	step_out(w);
 	n = poll(&p, 1, timeout_ms);
 	step_in(w);
@@ -234,7 +312,7 @@ enum gathered {
 static bool
 is_refused(struct worker *w, struct connection *c)
 {
-	struct job *j = &w->jobs[w->held];
+	struct job *j = w->job;
 	FCGX_Request q;
 	bool refused;
 
@@ -357,7 +435,7 @@ answer(struct worker *w, struct job *j)
 		worker_set(w, fd, false);
 		switch (state) {
 		case BODY_WHOLE:
-			if (api_begin(f->api, r, res, &j->call))
+			if (api_begin(f->api, r, res, &j->write.call))
 				return ANSWER_HELD;
 			break;
 		case BODY_WRONG:
@@ -405,12 +483,11 @@ send_rest(struct worker *w, struct connection *c)
 			break;
 		if (c->spool.sent != sent)
 			c->moved_ns = clock_mono_ns();
-		/* There is nobody to go on later when we stop. */
-		if (is_ready(w, c->fd, POLLOUT, MOMENT_MS) ||
-		    (atomic_load(&f->stopping) && !atomic_load(&f->cut)))
-			continue;
 		if (atomic_load(&f->cut))
 			break;
+		if (is_ready(w, c->fd, POLLOUT, MOMENT_MS))
+			continue;
+		/* When we stop, fcgi_stop goes on from there. */
 		worker_set(w, -1, false);
 		lobby_return(f->lobby, c);
 		return;
@@ -461,9 +538,12 @@ skip_rest(struct worker *w, struct connection *c)
 	}
 }
 
-/* Sends the answer of j, whose connection is gone after it. */
-static void
-respond(struct worker *w, struct job *j)
+/*
+ * Sends the answer of j, whose connection is gone after it. False: nothing was
+ * sent, because that may take long, and the caller is not patient.
+ */
+static bool
+respond(struct worker *w, struct job *j, bool patient)
 {
 	struct fcgi *f = w->fcgi;
 	struct connection *c = j->connection;
@@ -473,18 +553,16 @@ respond(struct worker *w, struct job *j)
 
 	/* The request has been read: what follows is for its peer. */
 	lobby_unspool(f->lobby, c);
+	worker_set(w, c->fd, false);
 	waits = payload.len > LARGE_ANSWER &&
 	        !(lobby_has_room(f->lobby) && spool_open(&out));
-	if (waits) {
-		write_held(w); /* not after what may take long */
-		worker_set(w, c->fd, false);
-	}
-	/* Only now: those that were held have heads, too. */
+	if (waits && !patient)
+		return false;
 	if (response_head(&j->response, &w->head, NULL)) {
 		spool_close(&out);
 		FCGX_Free(&j->q, 0);
 		finish(w, c);
-		return;
+		return true;
 	}
 	j->q.ipcFd = out.fd < 0 ? c->fd : out.fd;
 	c->keep = j->q.keepConnection;
@@ -519,86 +597,92 @@ respond(struct worker *w, struct job *j)
 	} else {
 		finish(w, c);
 	}
+	return true;
 }
 
-/* Gives back what a large request took. */
-static void
-job_trim(struct worker *w, struct job *j)
-{
-	size_t max = j == w->jobs ? MEMORY_KEPT_MAX : MEMORY_HELD_MAX;
+/* ---- writes ---- */
 
-	if (j->request.body.cap > max)
-		buf_release(&j->request.body);
-	if (j->response.memory.cap > max)
-		buf_release(&j->response.memory);
-	if (j->call.key.cap > max)
-		buf_release(&j->call.key);
-}
-
-/* Writes and answers all that is held. */
-static void
-write_held(struct worker *w)
+/*
+ * Writes a batch of what is held and answers it, unless it is somebody else's
+ * turn. An answer that may take long is left for later. False: nothing to do.
+ */
+static bool
+write_batch(struct worker *w)
 {
+	struct fcgi *f = w->fcgi;
 	struct api_call *calls[API_CALLS_MAX];
-	unsigned count = w->held;
+	unsigned count = writes_begin(&f->writes, calls);
 
 	if (!count)
-		return;
-	for (unsigned i = 0; i < count; i++)
-		calls[i] = &w->jobs[i].call;
-	/* What follows finds nothing held, whatever it waits for. */
-	w->held = 0;
-	w->held_bytes = 0;
+		return false;
 	step_out(w);
-	api_write(w->fcgi->api, calls, count);
+	api_write(f->api, calls, count);
 	step_in(w);
+	/* Now: who has nothing else to do may write while this one answers. */
+	writes_end(&f->writes);
 	for (unsigned i = 0; i < count; i++) {
-		worker_set(w, w->jobs[i].connection->fd, false);
-		respond(w, &w->jobs[i]);
-		job_trim(w, &w->jobs[i]);
+		struct job *j = job_of(calls[i]);
+
+		if (respond(w, j, false)) {
+			job_put(f, j);
+		} else {
+			STAILQ_INSERT_TAIL(&w->late, j, in_late);
+			w->late_count++;
+		}
+	}
+	return true;
+}
+
+/*
+ * Before this worker waits for a peer: all that others wait for is written
+ * and answered, as far as that is nobody else's, what may take long at last.
+ */
+static void
+write_all(struct worker *w)
+{
+	struct job *j;
+
+	for (;;) {
+		while (w->late_count < LATE_MAX && write_batch(w))
+			;
+		j = STAILQ_FIRST(&w->late);
+		if (!j)
+			return;
+		STAILQ_REMOVE_HEAD(&w->late, in_late);
+		w->late_count--;
+		respond(w, j, true);
+		job_put(w->fcgi, j);
 	}
 }
 
+/* Keeps the job under way, to be written with others. */
 static void
-write_one(struct worker *w, struct job *j)
+hold(struct worker *w)
 {
-	struct api_call *call = &j->call;
+	struct fcgi *f = w->fcgi;
+	struct job *j = w->job, *next = job_get(f);
+	struct api_call *call = &j->write.call;
 
-	step_out(w);
-	api_write(w->fcgi->api, &call, 1);
-	step_in(w);
-	respond(w, j);
-	job_trim(w, j);
-}
-
-/* Keeps j, the job under way, to be written with others. */
-static void
-hold(struct worker *w, struct job *j)
-{
-	bool meets = false;
-
-	for (unsigned i = 0; i < w->held; i++)
-		meets |= api_calls_meet(&j->call, &w->jobs[i].call);
-	if (meets) {
-		write_held(w);
-		write_one(w, j);
+	if (!next) {
+		step_out(w);
+		api_write(f->api, &call, 1);
+		step_in(w);
+		if (!respond(w, j, false))
+			respond(w, j, true);
 		return;
 	}
+	w->job = next;
 	worker_set(w, -1, false);
-	if (!w->held++) {
-		w->turns = 0;
-		w->held_ns = clock_mono_ns();
-	}
-	w->held_bytes += j->request.length + j->call.op.old.len;
-	if (w->held == API_CALLS_MAX || w->held_bytes > HELD_BYTES_MAX)
-		write_held(w);
+	j->write.bytes = j->request.length + call->op.old.len;
+	if (writes_hold(&f->writes, &j->write))
+		write_batch(w);
 }
 
 /* Serves the request that c's peer has sent; c is gone after it. */
 static void
 serve(struct worker *w, struct connection *c)
 {
-	struct job *j = &w->jobs[w->held];
+	struct job *j = w->job;
 
 	j->connection = c;
 	j->only_head = c->spool.fd >= 0 && !c->scan.whole;
@@ -626,17 +710,20 @@ serve(struct worker *w, struct connection *c)
 	}
 	switch (answer(w, j)) {
 	case ANSWERED:
-		respond(w, j);
+		if (!respond(w, j, false)) {
+			write_all(w);
+			respond(w, j, true);
+		}
 		break;
 	case ANSWER_HELD:
-		hold(w, j);
-		return;
+		hold(w);
+		break;
 	case ANSWER_NONE:
 		FCGX_Free(&j->q, 0);
 		finish(w, c);
 		break;
 	}
-	job_trim(w, j);
+	job_trim(w->job, MEMORY_KEPT_MAX);
 }
 
 /* Does what can be done for c, which this worker has. */
@@ -656,7 +743,7 @@ attend(struct worker *w, struct connection *c)
 		serve(w, c);
 		break;
 	case GATHERED_NOWHERE:
-		write_held(w);
+		write_all(w);
 		step_out(w);
 		serve(w, c);
 		step_in(w);
@@ -672,13 +759,6 @@ attend(struct worker *w, struct connection *c)
 	}
 }
 
-/* Those that are served meanwhile may have to wait for the disk. */
-static bool
-held_long(const struct worker *w)
-{
-	return w->held && clock_mono_ns() - w->held_ns > MOMENT_MS * NS_PER_MS;
-}
-
 static void *
 worker_run(void *arg)
 {
@@ -688,14 +768,18 @@ worker_run(void *arg)
 	waits_watch(step_out, step_in, w);
 	lobby_enter(f->lobby);
 	while (!atomic_load(&f->stopping)) {
-		struct connection *c = lobby_next(f->lobby, !w->held);
+		bool wait = !writes_wait(&f->writes) && !w->late_count;
+		struct connection *c = lobby_next(f->lobby, wait);
 
 		if (c)
 			attend(w, c);
-		if (!c || ++w->turns >= HELD_TURNS_MAX || held_long(w))
-			write_held(w);
+		/* Reads, too, may take long when they need the disk. */
+		if (!c || writes_overdue(&f->writes, MOMENT_MS * NS_PER_MS))
+			write_batch(w);
+		if (w->late_count)
+			write_all(w);
 	}
-	write_held(w);
+	write_all(w);
 	lobby_leave(f->lobby);
 	atomic_fetch_sub(&f->running, 1);
 	return NULL;
@@ -719,6 +803,7 @@ void
 fcgi_stop(struct fcgi *f)
 {
 	uint64_t end = clock_mono_ns() + STOP_GRACE_MS * NS_PER_MS;
+	struct job *j;
 
 	if (!f)
 		return;
@@ -731,10 +816,11 @@ fcgi_stop(struct fcgi *f)
 		lobby_stop(f->lobby);
 	cut_off(f, false);
 	for (;;) {
+		/* In this order: workers leave there what they do not send. */
+		bool running = atomic_load(&f->running);
 		bool left = f->lobby && lobby_send(f->lobby);
 
-		if ((!atomic_load(&f->running) && !left) ||
-		    clock_mono_ns() >= end)
+		if ((!running && !left) || clock_mono_ns() >= end)
 			break;
 		clock_sleep_us(2000);
 	}
@@ -746,13 +832,15 @@ fcgi_stop(struct fcgi *f)
 
 		pthread_join(w->thread, NULL);
 		pthread_mutex_destroy(&w->lock);
-		for (unsigned k = 0; k < API_CALLS_MAX; k++) {
-			request_release(&w->jobs[k].request);
-			response_release(&w->jobs[k].response);
-			api_call_release(&w->jobs[k].call);
-		}
+		job_free(w->job);
 		buf_release(&w->head);
 	}
+	while ((j = SLIST_FIRST(&f->spare)) != NULL) {
+		SLIST_REMOVE_HEAD(&f->spare, in_spare);
+		job_free(j);
+	}
+	writes_release(&f->writes);
+	pthread_mutex_destroy(&f->lock);
 	lobby_close(f->lobby);
 	free(f->workers);
 	free(f);
@@ -775,6 +863,9 @@ fcgi_start(struct fcgi **out, struct api *api,
 		return err_nomem(err, sizeof(*f));
 	f->api = api;
 	f->options = *options;
+	writes_init(&f->writes);
+	pthread_mutex_init(&f->lock, NULL);
+	SLIST_INIT(&f->spare);
 	f->workers = calloc(options->threads, sizeof(*f->workers));
 	rc = f->workers
 	             ? lobby_open(&f->lobby, options->listen_fd,
@@ -785,12 +876,19 @@ fcgi_start(struct fcgi **out, struct api *api,
 
 		w->fcgi = f;
 		w->busy_fd = -1;
+		STAILQ_INIT(&w->late);
+		w->job = job_get(f);
+		if (!w->job) {
+			rc = err_nomem(err, sizeof(*w->job));
+			break;
+		}
 		pthread_mutex_init(&w->lock, NULL);
 		atomic_fetch_add(&f->running, 1);
 		error = pthread_create(&w->thread, NULL, worker_run, w);
 		if (error) {
 			atomic_fetch_sub(&f->running, 1);
 			pthread_mutex_destroy(&w->lock);
+			job_free(w->job);
 			rc = err_set_errno(err, error, "worker thread %u",
 			                   f->count + 1);
 		} else {

@@ -23,6 +23,9 @@ struct fake_engine {
 	int bad_code;
 	unsigned slow_reads_ms, slow_writes_ms;
 	unsigned calls, last_write;
+	bool stick_writes;
+	unsigned stuck;         /* writes that wait for its end */
+	pthread_cond_t changed; /* one of these two has */
 };
 
 static struct fake_engine *
@@ -119,6 +122,11 @@ fake_write(struct engine *e, struct op *ops, size_t count, size_t *failed,
 	if (f->slow_writes_ms)
 		clock_sleep_us(f->slow_writes_ms * 1000ull);
 	pthread_mutex_lock(&f->lock);
+	f->stuck++;
+	pthread_cond_broadcast(&f->changed);
+	while (f->stick_writes)
+		pthread_cond_wait(&f->changed, &f->lock);
+	f->stuck--;
 	f->last_write = ++f->calls;
 	rc = f->fail_writes;
 	if (rc)
@@ -155,6 +163,7 @@ fake_close(struct engine *e, struct err *err)
 	(void)err;
 	while (f->first)
 		remove_entry(&f->first);
+	pthread_cond_destroy(&f->changed);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 	return 0;
@@ -174,6 +183,7 @@ fake_engine_new(void)
 	assert(f);
 	f->engine.ops = &ops;
 	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->changed, NULL);
 	return &f->engine;
 }
 
@@ -206,6 +216,24 @@ void
 fake_engine_slow_writes(struct engine *e, unsigned ms)
 {
 	fake(e)->slow_writes_ms = ms;
+}
+
+void
+fake_engine_stick_writes(struct engine *e, bool stick)
+{
+	pthread_mutex_lock(&fake(e)->lock);
+	fake(e)->stick_writes = stick;
+	pthread_cond_broadcast(&fake(e)->changed);
+	pthread_mutex_unlock(&fake(e)->lock);
+}
+
+void
+fake_engine_await_stuck(struct engine *e, unsigned count)
+{
+	pthread_mutex_lock(&fake(e)->lock);
+	while (fake(e)->stuck < count)
+		pthread_cond_wait(&fake(e)->changed, &fake(e)->lock);
+	pthread_mutex_unlock(&fake(e)->lock);
 }
 
 unsigned

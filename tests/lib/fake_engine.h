@@ -19,6 +19,10 @@ void fake_engine_fail_key(struct engine *e, const char *key, int code);
 /* Each read, or write, takes so long. */
 void fake_engine_slow_reads(struct engine *e, unsigned ms);
 void fake_engine_slow_writes(struct engine *e, unsigned ms);
+/* Writes that have come in, and those that come, wait until this is undone. */
+void fake_engine_stick_writes(struct engine *e, bool stick);
+/* Waits until so many of them do. */
+void fake_engine_await_stuck(struct engine *e, unsigned count);
 
 /* How many reads and writes have come in, failed ones too. */
 unsigned fake_engine_calls(struct engine *e);

@@ -622,9 +622,9 @@ test_engine_failures(void **state)
 
 struct several {
 	struct fixture *fixture;
-	struct request request[8];
-	struct response response[8];
-	struct api_call call[8], *calls[8];
+	struct request request[16];
+	struct response response[16];
+	struct api_call call[16], *calls[16];
 	size_t count;
 };
 
@@ -806,7 +806,7 @@ test_several_that_fail(void **state)
 	}
 }
 
-/* A del must not be written with an earlier write of its key. */
+/* Those of one key have their outcomes in the order in which they came. */
 static void
 test_several_that_meet(void **state)
 {
@@ -814,18 +814,27 @@ test_several_that_meet(void **state)
 	struct several s = { .fixture = f };
 
 	fake_engine_put(f->engine, "a", "1", ENTRY_TEXT);
-	fake_engine_put(f->engine, "b", "1", ENTRY_TEXT);
+	fake_engine_put(f->engine, "b", "2", ENTRY_TEXT);
 	begin(&s, "a", "x");
-	begin(&s, "a", NULL);
+	begin(&s, "a", NULL); /* begins a batch: it sees the one before */
 	begin(&s, "b", NULL);
 	begin(&s, "a", "y");
-	assert_true(api_calls_meet(&s.call[1], &s.call[0]));
-	assert_true(api_calls_meet(&s.call[1], &s.call[1]));
-	assert_false(api_calls_meet(&s.call[2], &s.call[0]));
-	assert_false(api_calls_meet(&s.call[3], &s.call[0]));
-	assert_false(api_calls_meet(&s.call[3], &s.call[1]));
-	for (size_t i = 0; i < s.count; i++)
-		api_write(s.fixture->api, &s.calls[i], 1);
+	begin(&s, "b", "z");
+	begin(&s, "b", NULL); /* the same */
+	begin(&s, "a", NULL);
+	begin(&s, "a", NULL); /* the same, and finds nothing */
+	begin(&s, "b", "last");
+	assert_true(write_several(&s) >= 4);
+	assert_int_equal(s.response[0].status, 200);
+	assert_body(&s.response[1], "x");
+	assert_body(&s.response[2], "2");
+	assert_int_equal(s.response[3].status, 200);
+	assert_int_equal(s.response[4].status, 200);
+	assert_body(&s.response[5], "z");
+	assert_body(&s.response[6], "y");
+	assert_problem(&s.response[7], PROBLEM_NOT_FOUND);
+	assert_int_equal(s.response[8].status, 200);
+	assert_int_equal(fake_engine_count(f->engine), 1);
 	release_several(&s);
 }
 

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -83,6 +84,13 @@ static int
 setup_single(void **state)
 {
 	return start(state, 1, NEVER_MS);
+}
+
+/* With two, so that one serves while the other one writes. */
+static int
+setup_pair(void **state)
+{
+	return start(state, 2, NEVER_MS);
 }
 
 /* As many workers as may be awake at the same time (lobby.c). */
@@ -893,6 +901,158 @@ test_writes_together(void **state)
 	buf_release(&b);
 }
 
+static void *
+stop_run(void *arg)
+{
+	fcgi_stop(arg);
+	return NULL;
+}
+
+/* Writes that are under way, each on a connection of its own. */
+struct sets {
+	int fds[150];
+	unsigned count;
+};
+
+/* Sends count sets of different keys; the first sticks in the engine. */
+static void
+send_stuck_sets(struct fixture *f, struct sets *s, unsigned count)
+{
+	struct buf b = BUF_INIT;
+
+	fake_engine_stick_writes(f->engine, true);
+	for (s->count = 0; s->count < count; s->count++) {
+		int fd = client_connect(f);
+		char body[64];
+
+		/* Accepted before what follows matters. */
+		exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+		buf_clear(&b);
+		snprintf(body, sizeof(body), "{\"key\":\"%u\",\"value\":1}",
+		         s->count);
+		put_request(&b, true, "POST", "/set", "", body);
+		client_send(fd, b.data, b.len);
+		s->fds[s->count] = fd;
+		if (!s->count)
+			fake_engine_await_stuck(f->engine, 1);
+	}
+	buf_release(&b);
+}
+
+/* They are answered, all with 200 but the one numbered `bad`. */
+static void
+assert_sets_answered(const struct sets *s, unsigned bad, int status)
+{
+	struct buf answer = BUF_INIT;
+
+	for (unsigned i = 0; i < s->count; i++) {
+		assert_true(client_answer(s->fds[i], &answer));
+		assert_int_equal(status_of(&answer), i == bad ? status : 200);
+		close(s->fds[i]);
+	}
+	buf_release(&answer);
+}
+
+/* While a write does not end, reads go on, and more writes are taken. */
+static void
+test_reads_beside_a_stuck_write(void **state)
+{
+	struct fixture *f = *state;
+	struct sets s;
+	int fd = client_connect(f);
+
+	send_stuck_sets(f, &s, API_CALLS_MAX);
+	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	fake_engine_stick_writes(f->engine, false);
+	assert_sets_answered(&s, UINT_MAX, 0);
+	assert_int_equal(fake_engine_count(f->engine), s.count);
+	close(fd);
+}
+
+/* What came while one write did not end is the next one, as a whole. */
+static void
+test_one_batch_behind_a_stuck_write(void **state)
+{
+	struct fixture *f = *state;
+	struct sets s;
+	int fd = client_connect(f);
+	unsigned before;
+
+	send_stuck_sets(f, &s, 20);
+	/* Served in turn: when this has been, so have those before it. */
+	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	before = fake_engine_calls(f->engine);
+	fake_engine_stick_writes(f->engine, false);
+	assert_sets_answered(&s, UINT_MAX, 0);
+	assert_int_equal(fake_engine_calls(f->engine), before + 2);
+	close(fd);
+}
+
+/* More writes than all batches hold are held up, and none is lost. */
+static void
+test_more_writes_than_batches(void **state)
+{
+	struct fixture *f = *state;
+	struct sets s;
+
+	for (int i = 0; i < 3; i++) {
+		/* Two workers: the second one has a batch, and the rest. */
+		send_stuck_sets(f, &s, API_CALLS_MAX + 1);
+		for (unsigned more = 0; more < 20; more++) {
+			struct buf b = BUF_INIT;
+
+			put_request(&b, true, "POST", "/set", "", PAIR);
+			s.fds[s.count] = client_connect(f);
+			client_send(s.fds[s.count++], b.data, b.len);
+			buf_release(&b);
+		}
+		fake_engine_await_stuck(f->engine, 2);
+		fake_engine_stick_writes(f->engine, false);
+		assert_sets_answered(&s, UINT_MAX, 0);
+	}
+	assert_int_equal(fake_engine_count(f->engine), API_CALLS_MAX + 2);
+}
+
+/* A write that fails fails alone. */
+static void
+test_bad_write_among_others(void **state)
+{
+	struct fixture *f = *state;
+	struct sets s;
+
+	fake_engine_fail_key(f->engine, "7", LSMKV_ETOOBIG);
+	send_stuck_sets(f, &s, 20);
+	fake_engine_stick_writes(f->engine, false);
+	assert_sets_answered(&s, 7, 413);
+	assert_int_equal(fake_engine_count(f->engine), s.count - 1);
+	/* All fail when the disk does, and their peers are told. */
+	fake_engine_fail_writes(f->engine, LSMKV_EFAILED);
+	send_stuck_sets(f, &s, 1);
+	fake_engine_stick_writes(f->engine, false);
+	assert_sets_answered(&s, 0, 503);
+}
+
+/* Stopping waits for all writes that were taken. */
+static void
+test_stop_with_held_writes(void **state)
+{
+	struct fixture *f = *state;
+	struct sets s;
+	pthread_t thread;
+	int fd = client_connect(f);
+
+	send_stuck_sets(f, &s, 20);
+	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	assert_int_equal(pthread_create(&thread, NULL, stop_run, f->fcgi), 0);
+	clock_sleep_us(20000); /* or not yet: both must do */
+	fake_engine_stick_writes(f->engine, false);
+	assert_sets_answered(&s, UINT_MAX, 0);
+	pthread_join(thread, NULL);
+	f->fcgi = NULL;
+	assert_int_equal(fake_engine_count(f->engine), s.count);
+	close(fd);
+}
+
 /* Of many that delete one key at once, one gets its value. */
 static void
 test_deletes_of_one_key(void **state)
@@ -1022,6 +1182,48 @@ test_slow_peers_without_descriptors(void **state)
 	free(fds);
 }
 
+/*
+ * An answer that a worker has to wait for, because there is no descriptor to
+ * set it aside, comes after those that were written with it, and that nobody
+ * reads it keeps no write waiting.
+ */
+static void
+test_unread_answer_among_writes(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit before;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	char *value = long_text(3u << 20);
+	struct sets s;
+	int del = client_connect(f), set = client_connect(f);
+
+	fake_engine_put(f->engine, "l", value, ENTRY_TEXT);
+	exchange(del, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	exchange(set, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	send_stuck_sets(f, &s, 1);
+	no_more_descriptors(&before);
+	put_request(&b, true, "DELETE", "/del", "key=l", NULL);
+	client_send(del, b.data, b.len);
+	clock_sleep_us(50000); /* the del is held before the set, or not */
+	buf_clear(&b);
+	put_request(&b, true, "POST", "/set", "", PAIR);
+	client_send(set, b.data, b.len);
+	clock_sleep_us(50000);
+	fake_engine_stick_writes(f->engine, false);
+	assert_sets_answered(&s, UINT_MAX, 0);
+	assert_true(client_answer(set, &answer));
+	assert_int_equal(status_of(&answer), 200);
+	exchange(set, true, "POST", "/set", "", PAIR, 200, NULL);
+	assert_true(client_answer(del, &answer));
+	assert_string_equal(body_of(&answer), value);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	close(set);
+	close(del);
+	buf_release(&answer);
+	buf_release(&b);
+	free(value);
+}
+
 /* A write does not wait for all the slow reads that came with it. */
 static void
 test_write_among_slow_reads(void **state)
@@ -1083,13 +1285,6 @@ test_half_sent_among_others(void **state)
 	}
 	close(fd);
 	buf_release(&b);
-}
-
-static void *
-stop_run(void *arg)
-{
-	fcgi_stop(arg);
-	return NULL;
 }
 
 /*
@@ -1264,6 +1459,19 @@ main(void)
 		TEST(test_storm),
 		TEST(test_writes_together),
 		TEST(test_deletes_of_one_key),
+		cmocka_unit_test_setup_teardown(test_reads_beside_a_stuck_write,
+		                                setup_pair, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_one_batch_behind_a_stuck_write, setup_pair,
+			teardown),
+		cmocka_unit_test_setup_teardown(test_more_writes_than_batches,
+		                                setup_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_write_among_others,
+		                                setup_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_stop_with_held_writes,
+		                                setup_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_unread_answer_among_writes,
+		                                setup_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_stop, setup_patient,
 		                                teardown),
 		cmocka_unit_test_setup_teardown(test_head_of_large_answer,

@@ -64,13 +64,6 @@ api_begin(struct api *a, struct request *r, struct response *res,
 	return false;
 }
 
-bool
-api_calls_meet(const struct api_call *call, const struct api_call *earlier)
-{
-	(void)call, (void)earlier;
-	return false;
-}
-
 void
 api_write(struct api *a, struct api_call *const *calls, size_t count)
 {
