@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What goes to a peer, up to its next request; see fcgi_impl.h.
+ *
+ * An answer goes to the socket, where one that is not large finds room, or
+ * else into a spool, from where it goes on whenever there is room. Only
+ * without one has a worker to wait for its peer.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "http/fcgi_impl.h"
+
+#define LARGE_ANSWER (64u << 10) /* less fits into the socket's buffer */
+
+static void
+write_slice(FCGX_Stream *out, struct slice s)
+{
+	while (s.len) {
+		int n = s.len < SLICE_MAX ? (int)s.len : (int)SLICE_MAX;
+
+		/* A failure is remembered by the stream: see FCGX_Finish_r. */
+		if (FCGX_PutStr((const char *)s.data, n, out) < 0)
+			return;
+		s = slice_make(s.data + n, s.len - (size_t)n);
+	}
+}
+
+void
+fcgi_finish(struct worker *w, struct connection *c)
+{
+	struct fcgi *f = w->fcgi;
+
+	lobby_unspool(f->lobby, c);
+	c->waits_for = WAITS_FOR_REQUEST;
+	worker_set(w, -1, false);
+	if (c->fd >= 0 && c->keep && !atomic_load(&f->stopping))
+		lobby_return(f->lobby, c);
+	else
+		lobby_dismiss(f->lobby, c);
+}
+
+void
+fcgi_send_rest(struct worker *w, struct connection *c)
+{
+	struct fcgi *f = w->fcgi;
+	enum spool_state state;
+
+	worker_set(w, c->fd, false);
+	for (;;) {
+		uint64_t sent = c->spool.sent;
+
+		state = spool_send(&c->spool, c->fd);
+		if (state != SPOOL_WAITS)
+			break;
+		if (c->spool.sent != sent)
+			c->moved_ns = clock_mono_ns();
+		if (atomic_load(&f->cut))
+			break;
+		if (worker_is_ready(w, c->fd, POLLOUT, MOMENT_MS))
+			continue;
+		/* When we stop, fcgi_stop goes on from there. */
+		worker_set(w, -1, false);
+		lobby_return(f->lobby, c);
+		return;
+	}
+	c->keep = c->keep && state == SPOOL_DONE;
+	fcgi_finish(w, c);
+}
+
+void
+fcgi_skip_rest(struct worker *w, struct connection *c)
+{
+	struct fcgi *f = w->fcgi;
+
+	for (;;) {
+		size_t want = record_rest(&c->scan);
+		ssize_t n;
+
+		/* Told of the end, its peer may drop the rest. */
+		if (!c->scan.head_len) {
+			n = recv(c->fd, w->piece, want,
+			         MSG_DONTWAIT | MSG_PEEK);
+			if (n >= 2 && record_begins(w->piece)) {
+				fcgi_finish(w, c);
+				return;
+			}
+		}
+		want = want < PIECE_MAX ? want : PIECE_MAX;
+		n = recv(c->fd, w->piece, want, MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN) {
+			if (worker_is_ready(w, c->fd, POLLIN, MOMENT_MS))
+				continue;
+			lobby_return(f->lobby, c);
+			return;
+		}
+		if (n <= 0) {
+			lobby_dismiss(f->lobby, c);
+			return;
+		}
+		c->moved_ns = clock_mono_ns();
+		if (record_scan(&c->scan, slice_make(w->piece, (size_t)n))) {
+			fcgi_finish(w, c);
+			return;
+		}
+	}
+}
+
+bool
+fcgi_respond(struct worker *w, struct job *j, bool patient)
+{
+	struct fcgi *f = w->fcgi;
+	struct connection *c = j->connection;
+	struct slice payload = response_payload(&j->response);
+	struct spool out = SPOOL_INIT;
+	bool waits;
+
+	/* The request has been read: what follows is for its peer. */
+	lobby_unspool(f->lobby, c);
+	worker_set(w, c->fd, false);
+	waits = payload.len > LARGE_ANSWER &&
+	        !(lobby_has_room(f->lobby) && spool_open(&out));
+	if (waits && !patient)
+		return false;
+	if (response_head(&j->response, &w->head, NULL)) {
+		spool_close(&out);
+		FCGX_Free(&j->q, 0);
+		fcgi_finish(w, c);
+		return true;
+	}
+	j->q.ipcFd = out.fd < 0 ? c->fd : out.fd;
+	c->keep = j->q.keepConnection;
+	j->q.keepConnection = 1; /* closing is ours */
+	if (waits)
+		worker_step_out(w);
+	write_slice(j->q.out, buf_slice(&w->head));
+	write_slice(j->q.out, payload);
+	FCGX_Finish_r(&j->q);
+	if (waits)
+		worker_step_in(w);
+	if (j->q.ipcFd < 0) {
+		/* It could not write, and has closed what it wrote to. */
+		if (out.fd < 0)
+			c->fd = -1;
+		c->keep = false;
+		fcgi_finish(w, c);
+	} else if (out.fd >= 0) {
+		out.len = payload.len;
+		spool_rewind(&out);
+		c->spool = out;
+		c->waits_for = WAITS_FOR_ROOM;
+		lobby_spooled(f->lobby, c, c->spool.len);
+		fcgi_send_rest(w, c);
+	} else if (j->only_head) {
+		if (!c->keep)
+			shutdown(c->fd, SHUT_WR);
+		worker_set(w, -1, false);
+		c->waits_for = WAITS_FOR_END;
+		c->moved_ns = clock_mono_ns();
+		fcgi_skip_rest(w, c);
+	} else {
+		fcgi_finish(w, c);
+	}
+	return true;
+}
