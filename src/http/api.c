@@ -254,8 +254,9 @@ begin_del(struct api *a, struct api_call *call)
 	struct entry_info info = { 0 };
 
 	/*
-	 * What is not there needs no write; and what is tells the transport
-	 * how much memory the answer will take (op.old).
+	 * What is not there needs no write; and what is need not be read again
+	 * by the engine, and tells the transport how much memory the answer
+	 * will take.
 	 */
 	if (!look_up(a, call, &info))
 		return false;
@@ -264,7 +265,10 @@ begin_del(struct api *a, struct api_call *call)
 		.kind = ENTRY_TOMBSTONE,
 		.condition = OP_IF_PRESENT,
 		.want_old = true,
+		.known_at = info.moment,
+		.old_found = true,
 		.old = res->memory,
+		.old_info = info,
 	};
 	res->memory = (struct buf)BUF_INIT;
 	return true;

@@ -99,7 +99,7 @@ batch_read_ahead(struct batch *b, struct store *s, struct err *err)
 
 	b->known_segment = memtable_segment(v->active);
 	for (size_t i = 0; i < b->count && !rc; i++)
-		if (op_reads(&b->ops[i]))
+		if (op_reads(&b->ops[i]) && !b->ops[i].known_at)
 			rc = learn_from_view(v, &b->ops[i], version, err);
 	view_leave(slot);
 	return rc;
@@ -117,27 +117,27 @@ view_has_segment(const struct view *v, uint64_t segment)
 }
 
 /*
- * Everything written since the batch read stands in the memtables from
- * known_segment on, if that one is not flushed already; then the key is read
- * anew.
+ * Everything written since a key was read stands in the memtables from the
+ * one on that was active then, if that one is not flushed already; then the
+ * key is read anew.
  */
 static int
 bring_up_to_date(struct batch *b, struct store *s, struct err *err)
 {
 	struct view_slot *slot;
 	struct view *v = view_enter(&s->views, &slot);
-	bool recent = view_has_segment(v, b->known_segment);
 	int rc = 0;
 
 	for (size_t i = 0; i < b->count && !rc; i++) {
 		struct op *op = &b->ops[i];
+		uint64_t since = op->known_at ? op->known_at : b->known_segment;
 		struct entry e;
 
 		if (!op_reads(op))
 			continue;
-		if (!recent)
+		if (!view_has_segment(v, since))
 			rc = learn_from_view(v, op, VERSION_MAX, err);
-		else if (!view_get_recent(v, op->key, b->known_segment, &e) &&
+		else if (!view_get_recent(v, op->key, since, &e) &&
 		         (!op->old_found || e.version != op->old_info.version))
 			rc = op_learn(op, &e, err);
 		else if (op->old_found && op->old_info.expires &&

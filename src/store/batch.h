@@ -4,8 +4,9 @@
  * and what they must know of the state before them.
  *
  * Conditions and old values need a read. The writer does it before it queues
- * up, beside the others (batch_read_ahead); the leader of its group then only
- * has to look whether a memtable has something newer (batch_validate).
+ * up, beside the others (batch_read_ahead), unless its caller has done so
+ * already (known_at); the leader of its group then only has to look whether a
+ * memtable has something newer (batch_validate).
  */
 #ifndef LSMKV_STORE_BATCH_H
 #define LSMKV_STORE_BATCH_H

@@ -297,14 +297,18 @@ store_get(struct store *s, struct slice key, uint64_t snapshot,
 	struct view_slot *slot;
 	struct view_hit hit;
 	struct view *v = view_enter(&s->views, &slot);
+	uint64_t moment = 0;
 	int rc;
 
 	/*
 	 * The version is read after the view: whatever was acknowledged
-	 * before this call is in this view and not above this version.
+	 * before this call is in this view and not above this version; and
+	 * what comes later goes into this memtable or a newer one.
 	 */
-	if (!snapshot)
+	if (!snapshot) {
 		snapshot = atomic_load(&s->published);
+		moment = memtable_segment(v->active);
+	}
 	rc = view_get(v, key, snapshot, &hit, err);
 	if (rc)
 		goto done;
@@ -315,6 +319,7 @@ store_get(struct store *s, struct slice key, uint64_t snapshot,
 		info->version = hit.entry.version;
 		info->expires = hit.entry.expires;
 		info->kind = hit.entry.kind;
+		info->moment = moment;
 		rc = buf_set(value, hit.entry.value, err);
 	}
 	view_hit_release(&hit);

@@ -65,6 +65,7 @@ struct entry_info {
 	uint64_t version;
 	uint64_t expires;
 	enum entry_kind kind;
+	uint64_t moment; /* of the read, for an op's known_at; 0: none */
 };
 
 /*
@@ -91,6 +92,12 @@ struct op {
 	enum op_condition condition;
 	uint64_t if_version; /* for OP_IF_VERSION */
 	bool want_old;       /* fill old and old_info */
+	/*
+	 * Not 0: old_found, old and old_info are what a store_get of the key
+	 * found, at this moment of its; so the key is not read again, unless
+	 * it has been written since. 0: they are nothing yet.
+	 */
+	uint64_t known_at;
 	/* Outcome. */
 	uint64_t version; /* given to it; for LSMKV_CONFLICT the
 				      key's current one, 0 if not there */

@@ -135,6 +135,7 @@ one(struct worker *w, struct event *e, size_t n)
 	struct op op = { 0 };
 	struct err err = ERR_INIT;
 	unsigned dice = below(w, 100);
+	bool known = false;
 	int rc;
 
 	*e = (struct event){ .key = below(w, KEYS),
@@ -146,6 +147,7 @@ one(struct worker *w, struct event *e, size_t n)
 		op.kind = ENTRY_TOMBSTONE;
 		op.condition = OP_IF_PRESENT;
 		op.want_old = true;
+		known = below(w, 2);
 	} else if (e->kind == CAS) {
 		op.condition = OP_IF_VERSION;
 		op.if_version = e->expect = w->seen[e->key];
@@ -164,6 +166,11 @@ one(struct worker *w, struct event *e, size_t n)
 	}
 	e->call = clock_mono_ns();
 	atomic_store(&w->history->count[w->number], n + 1);
+	/* As the API does: what is gone or changed by then is noticed. */
+	if (known)
+		op.old_found = !store_get(w->store, op.key, 0, &op.old,
+		                          &op.old_info, NULL);
+	op.known_at = op.old_info.moment;
 	rc = e->kind == GET ? read_key(w, e, op.key, &err)
 	                    : write_key(w, e, &op, &err);
 	if (rc && rc != LSMKV_ESTALLED)

@@ -196,7 +196,9 @@ check_scan(struct model *m, size_t from, size_t to, bool reverse,
 		if (rc)
 			fail_msg("scan: %d before its end", rc);
 		assert_true(slice_equal(e.key, buf_slice(&h->key)));
-		info = (struct entry_info){ e.version, e.expires, e.kind };
+		info = (struct entry_info){ .version = e.version,
+			                    .expires = e.expires,
+			                    .kind = e.kind };
 		value = (struct buf){ (unsigned char *)(uintptr_t)e.value.data,
 			              e.value.len, 0 };
 		check_state(h, want, 0, &value, &info, "scan");
@@ -295,6 +297,18 @@ step_batch(struct model *m)
 		model_put(m, h[i], &ops[i]);
 }
 
+/* What a get finds now, so that op needs no more to know of what is since. */
+static void
+know(struct model *m, struct history *h, struct op *op)
+{
+	int rc = store_get(m->store, buf_slice(&h->key), 0, &op->old,
+	                   &op->old_info, NULL);
+
+	assert_true(!rc || rc == LSMKV_NOTFOUND);
+	op->old_found = !rc;
+	op->known_at = op->old_info.moment;
+}
+
 /* A batch with conditions, of which some do not hold. */
 static void
 step_conditions(struct model *m)
@@ -302,17 +316,30 @@ step_conditions(struct model *m)
 	enum { MOST = 4 };
 	static unsigned char values[MOST][VALUE_MOST];
 	struct history *h[MOST];
-	struct op ops[MOST];
+	struct op ops[MOST], known[MOST] = { { .known_at = 0 } };
 	size_t n = 1 + draw(m, MOST), failed = SIZE_MAX, expected = SIZE_MAX;
-	uint64_t now = clock_wall_s();
+	uint64_t now;
 	int rc;
 
+	for (size_t i = 0; i < n; i++) {
+		h[i] = some_key(m);
+		if (draw(m, 2))
+			know(m, h[i], &known[i]);
+	}
+	if (draw(m, 2))
+		step_batch(m);
+	if (!draw(m, 8))
+		assert_int_equal(store_flush(m->store, NULL), 0);
+	now = clock_wall_s();
 	for (size_t i = 0; i < n; i++) {
 		const struct state *is;
 		bool holds = true;
 
-		h[i] = some_key(m);
 		make_op(m, h[i], &ops[i], values[i]);
+		ops[i].known_at = known[i].known_at;
+		ops[i].old_found = known[i].old_found;
+		ops[i].old = known[i].old;
+		ops[i].old_info = known[i].old_info;
 		is = model_get(h[i], VERSION_MAX, now);
 		ops[i].want_old = draw(m, 2);
 		switch (draw(m, 4)) {

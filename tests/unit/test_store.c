@@ -182,6 +182,102 @@ delete_returns_old_value(void **state)
 	buf_release(&op.old);
 }
 
+/* A deletion of k that knows what a get of k finds now. */
+static struct op
+op_del_known(struct fixture *f)
+{
+	struct op op = op_del("k");
+	int rc = store_get(f->store, op.key, 0, &op.old, &op.old_info, NULL);
+
+	assert_true(!rc || rc == LSMKV_NOTFOUND);
+	op.condition = OP_IF_PRESENT;
+	op.want_old = true;
+	op.old_found = !rc;
+	op.known_at = op.old_info.moment;
+	return op;
+}
+
+static void
+expect_old(struct op *op, const char *value)
+{
+	assert_true(op->old_found);
+	assert_int_equal(op->old.len, strlen(value));
+	assert_memory_equal(op->old.data, value, strlen(value));
+	buf_release(&op->old);
+}
+
+/* What a get has found is not read again, */
+static void
+known_values(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t snapshot;
+	struct op op;
+
+	for (int flush = 0; flush < 2; flush++) {
+		set(f, "k", "1");
+		if (flush)
+			assert_int_equal(store_flush(f->store, NULL), 0);
+		op = op_del_known(f);
+		assert_true(op.known_at != 0);
+		assert_int_equal(buf_set(&op.old, slice_str("as read"), NULL),
+		                 0);
+		set(f, "other", "1");
+		assert_int_equal(write_one(f, &op), 0);
+		expect_old(&op, "as read");
+		expect(f, "k", NULL);
+	}
+	/* and what a snapshot has found says nothing of now. */
+	set(f, "k", "1");
+	assert_int_equal(store_snapshot_open(f->store, &snapshot, NULL), 0);
+	op = op_del("k");
+	assert_int_equal(store_get(f->store, op.key, snapshot, &op.old,
+	                           &op.old_info, NULL),
+	                 0);
+	assert_int_equal(op.old_info.moment, 0);
+	store_snapshot_close(f->store, snapshot);
+	buf_release(&op.old);
+}
+
+/* ... unless it has been written since, wherever that stands by now. */
+static void
+known_values_that_changed(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int before = 0; before < 2; before++) {
+		for (int after = 0; after < 4; after++) {
+			struct op op, gone;
+
+			set(f, "k", "1");
+			if (before)
+				assert_int_equal(store_flush(f->store, NULL),
+				                 0);
+			op = op_del_known(f);
+			gone = op_del_known(f);
+			set(f, "k", "2");
+			if (after & 1)
+				assert_int_equal(store_flush(f->store, NULL),
+				                 0);
+			if (after & 2)
+				assert_int_equal(store_compact(f->store, NULL),
+				                 0);
+			assert_int_equal(write_one(f, &op), 0);
+			expect_old(&op, "2");
+			if (after & 1)
+				assert_int_equal(store_flush(f->store, NULL),
+				                 0);
+			if (after & 2)
+				assert_int_equal(store_compact(f->store, NULL),
+				                 0);
+			assert_int_equal(write_one(f, &gone), LSMKV_CONFLICT);
+			assert_false(gone.old_found);
+			buf_release(&gone.old);
+			expect(f, "k", NULL);
+		}
+	}
+}
+
 /* Compare-and-set: the condition is the version, 0 for "not there". */
 static void
 compare_and_set(void **state)
@@ -775,7 +871,7 @@ static _Atomic bool all_put;
 
 /* Deletes the token if there is one, and notes which one it was. */
 static bool
-take_token(struct fixture *f)
+take_token(struct fixture *f, bool known)
 {
 	struct op op = op_del("token");
 	unsigned n;
@@ -783,6 +879,12 @@ take_token(struct fixture *f)
 
 	op.condition = OP_IF_PRESENT;
 	op.want_old = true;
+	/* It may know of one already, which may be gone by then. */
+	if (known) {
+		op.old_found = !store_get(f->store, op.key, 0, &op.old,
+		                          &op.old_info, NULL);
+		op.known_at = op.old_info.moment;
+	}
 	got = !write_one(f, &op);
 	if (got) {
 		memcpy(&n, op.old.data, sizeof(n));
@@ -795,8 +897,10 @@ take_token(struct fixture *f)
 static void *
 take_tokens(void *arg)
 {
+	bool known = false;
+
 	while (!atomic_load(&all_put))
-		take_token(arg);
+		take_token(arg, (known = !known));
 	return NULL;
 }
 
@@ -824,7 +928,8 @@ each_value_deleted_once(void **state)
 	atomic_store(&all_put, true);
 	for (int t = 0; t < 4; t++)
 		pthread_join(threads[t], NULL);
-	take_token(f); /* the last one, where nobody was in time for it */
+	take_token(f,
+	           false); /* the last one, where nobody was in time for it */
 	for (unsigned n = 0; n < COUNTS; n++)
 		assert_int_equal(taken[n], 1);
 }
@@ -972,6 +1077,8 @@ main(void)
 		TEST(survives_reopening),
 		TEST(versions_grow_across_restarts),
 		TEST(delete_returns_old_value),
+		TEST(known_values),
+		TEST(known_values_that_changed),
 		TEST(compare_and_set),
 		TEST(batches),
 		TEST(refusals),
