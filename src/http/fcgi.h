@@ -7,9 +7,11 @@
  * next request; each worker takes whatever is ready, and one request at a
  * time. A connection that the web server wants kept goes back into the set
  * after its request, so that hundreds of them need no more workers than
- * there are requests under way. libfcgi reads and writes the protocol, and
- * only here; accepting, waiting and closing are done around it, because its
- * own ways block (see fcgi.c).
+ * there are requests under way. A write is put aside until no more requests
+ * are ready, and then written together with all others (writes.h); reads go
+ * on beside that. libfcgi reads and writes the protocol, and only here;
+ * accepting, waiting and closing are done around it, because its own ways
+ * block (see fcgi_impl.h).
  */
 #ifndef LSMKV_HTTP_FCGI_H
 #define LSMKV_HTTP_FCGI_H
