@@ -3,8 +3,8 @@
 # awk -v json=FILE -f report.awk TSV...: the tables and goals of bench-http, and
 # the same as JSON. A line of TSV is one run: target, operation, connections,
 # round, answers, microseconds, answers that were no 2xx, failures, p50, p99 and
-# maximum in microseconds, and in ticks of 10 ms the CPU of the responder, of
-# its helpers and of the web server.
+# maximum in microseconds, in ticks of 10 ms the CPU of the responder, of its
+# helpers and of the web server, and the responder's resident memory in kB.
 
 BEGIN {
 	FS = "\t"
@@ -31,6 +31,8 @@ BEGIN {
 	own[cell] += $12 * TICK_US
 	helper[cell] += $13 * TICK_US
 	web[cell] += $14 * TICK_US
+	if ($15 / 1024 > resident[cell])
+		resident[cell] = $15 / 1024
 }
 
 # Of numbers with blanks between them.
@@ -64,18 +66,18 @@ function table(o, c,    i, t, cell, to)
 {
 	printf "\n%s, %d connection%s\n\n", toupper(o), c, \
 		(c > 1 ? "s" : "")
-	printf "  %-26s %9s %9s %8s %8s %8s   %9s %7s %7s\n", "",
+	printf "  %-26s %8s %7s %7s %7s %7s  %8s %6s %6s %6s\n", "",
 		"requests", "of the", "p50", "p99", "longest", "CPU us a",
-		"", "web"
-	printf "  %-26s %9s %9s %8s %8s %8s   %9s %7s %7s\n", "", "a second",
-		"ceiling", "ms", "ms", "ms", "request", "helper", "server"
+		"", "web", "memory"
+	printf "  %-26s %8s %7s %7s %7s %7s  %8s %6s %6s %6s\n", "", "a second",
+		"ceiling", "ms", "ms", "ms", "request", "helper", "server", "MB"
 	for (i = 1; i <= targets; i++) {
 		t = target[i]
 		cell = t SUBSEP o SUBSEP c
 		if (!(cell in runs))
 			continue
 		to = "ceiling-" behind(t) SUBSEP o SUBSEP c
-		printf "  %-26s %9.0f %9s %8.2f %8.2f %8.1f   %9.1f %7.1f %7s%s\n",
+		printf "  %-26s %8.0f %7s %7.2f %7.2f %7.1f  %8.1f %6.1f %6s %6.0f%s\n",
 			spelled(t), median(rates[cell]),
 			behind(t) && (to in runs) ? \
 			sprintf("%.2f", median(rates[cell]) / \
@@ -83,6 +85,7 @@ function table(o, c,    i, t, cell, to)
 			median(p50s[cell]), median(p99s[cell]), longest[cell],
 			own[cell] / answers[cell], helper[cell] / answers[cell],
 			behind(t) ? sprintf("%.1f", web[cell] / answers[cell]) : "",
+			resident[cell],
 			bad[cell] ? sprintf("   %d FAILED", bad[cell]) : ""
 	}
 }
@@ -122,7 +125,8 @@ function write_json(    i, j, k, cell, comma)
 					"\"longest_ms\": %.3f, " \
 					"\"cpu_us\": %.2f, " \
 					"\"helper_cpu_us\": %.2f, " \
-					"\"web_cpu_us\": %.2f, \"failed\": %d}",
+					"\"web_cpu_us\": %.2f, " \
+					"\"memory_mb\": %.1f, \"failed\": %d}",
 					comma, target[i], operation[j],
 					connections[k], runs[cell],
 					median(rates[cell]),
@@ -131,7 +135,7 @@ function write_json(    i, j, k, cell, comma)
 					own[cell] / answers[cell],
 					helper[cell] / answers[cell],
 					web[cell] / answers[cell],
-					bad[cell] >json
+					resident[cell], bad[cell] >json
 				comma = ",\n"
 			}
 	printf "\n], \"goals\": [%s\n]}\n", goals >json
