@@ -115,9 +115,9 @@ print_wal_header(struct wal_dump *w)
 		return;
 	w->begun = true;
 	fprintf(out,
-	        "  format version %u, segment %" PRIu64
+	        "  format version %" PRIu32 ", segment %" PRIu64
 	        ", first version %" PRIu64 ", %s sync\n",
-	        WAL_FORMAT_VERSION, h->segment, h->first_version,
+	        w->scan->format, h->segment, h->first_version,
 	        h->relaxed ? "relaxed" : "always");
 	if (h->prev_segment)
 		fprintf(out, "  follows %s, which ends at %" PRIu64 "\n",
@@ -139,7 +139,7 @@ dump_record(void *arg, const struct wal_record *r, struct err *err)
 	        r->offset, r->count, r->payload.len, r->first_version,
 	        r->synced);
 	for (uint32_t i = 0; i < r->count; i++) {
-		if (!entry_decode(&payload, r->first_version, &e))
+		if (!wal_record_entry(r, &payload, &e))
 			return err_set(err, LSMKV_ECORRUPT,
 			               "%06" PRIu64 ".wal: record at offset "
 			               "%" PRIu64 ": entry %" PRIu32

@@ -177,7 +177,7 @@ recover_record(void *arg, const struct wal_record *record, struct err *err)
 			return err_nomem(err, sizeof(r->memtable));
 	}
 	while (!rc && reader_left(&reader)) {
-		if (!entry_decode(&reader, record->first_version, &e))
+		if (!wal_record_entry(record, &reader, &e))
 			return err_set(err, LSMKV_ECORRUPT,
 			               "WAL %" PRIu64 ": record at %" PRIu64
 			               " does not decode",

@@ -20,19 +20,22 @@
 struct wal {
 	struct fs_file file;
 	uint64_t segment;
-	uint64_t salt;      /* in every record: tells ours from leftovers
+	uint64_t salt;     /* in every record's CRC: tells ours from leftovers
 				    and from anything that a client sent */
-	uint64_t end;       /* where the next record begins */
-	uint64_t allocated; /* bytes of disk space; end never passes it */
-	uint64_t zeroed;    /* up to here they were written, if only with
+	uint32_t salt_crc; /* the CRC of the salt */
+	uint64_t end;      /* where the next record begins */
+	uint64_t next_version; /* what it begins with */
+	uint64_t allocated;    /* bytes of disk space; end never passes it */
+	uint64_t zeroed;       /* up to here they were written, if only with
 				    zeros */
-	bool zeroes;        /* syncs are many: it pays to write zeros */
-	struct fs_map map;  /* where the next records go, when syncs are few */
-	bool maps;          /* they are, and nothing is wrong with maps */
+	bool zeroes;           /* syncs are many: it pays to write zeros */
+	struct fs_map map; /* where the next records go, when syncs are few */
+	bool maps;         /* they are, and nothing is wrong with maps */
 	_Atomic uint64_t appended; /* = end, for wal_sync in other threads */
 	_Atomic uint64_t synced;   /* up to here it is on disk */
 	_Atomic bool prior_synced; /* and so are all segments before */
-	struct buf record;         /* being built: header and payload */
+	struct buf record;         /* being built: room for the longest head,
+				      and the payload */
 	uint64_t first_version;    /* of that record */
 	uint32_t count;            /* its entries so far */
 };
@@ -44,6 +47,7 @@ write_header(struct wal *w, const struct wal_header *h, struct err *err)
 {
 	unsigned char b[WAL_HEADER_BYTES] = { 0 };
 
+	static_assert(sizeof(b) == WAL_SECTOR, "no record in its sector");
 	memcpy(b + WAL_H_MAGIC, WAL_MAGIC, 8);
 	put_u32(b + WAL_H_VERSION, WAL_FORMAT_VERSION);
 	put_u32(b + WAL_H_FLAGS, h->relaxed ? WAL_FLAG_RELAXED : 0);
@@ -54,6 +58,20 @@ write_header(struct wal *w, const struct wal_header *h, struct err *err)
 	put_u64(b + WAL_H_FIRST_VERSION, h->first_version);
 	put_u32(b + WAL_H_CRC, crc32_add(0, b, WAL_H_CRC));
 	return fs_write(&w->file, b, sizeof(b), 0, NULL, err);
+}
+
+/* Random, and its first two bytes, the tag of every record, not zeros. */
+static uint64_t
+new_salt(void)
+{
+	uint64_t salt = UINT64_C(0x6c61732073692073);
+
+	if (PLANTED("wal.one_salt"))
+		return salt;
+	do
+		arc4random_buf(&salt, sizeof(salt));
+	while (!(salt & 0xff) || !(salt & 0xff00));
+	return salt;
 }
 
 /* An empty file of the segment's name, with space allocated. */
@@ -70,7 +88,8 @@ create_file(struct wal **out, struct fs_dir *dir, uint64_t segment,
 		return err_nomem(err, sizeof(*w));
 	w->file = (struct fs_file)FS_FILE_INIT;
 	w->segment = segment;
-	arc4random_buf(&w->salt, sizeof(w->salt));
+	w->salt = new_salt();
+	w->salt_crc = wal_salt_crc(w->salt);
 	w->end = WAL_HEADER_BYTES;
 	w->allocated = ALLOCATE_FIRST;
 	w->map = (struct fs_map)FS_MAP_INIT;
@@ -96,6 +115,7 @@ static void
 begin_as(struct wal *w, const struct wal_header *h)
 {
 	assert(h->segment == w->segment);
+	w->next_version = h->first_version;
 	w->zeroes = !h->relaxed;
 	w->maps = h->relaxed;
 	atomic_init(&w->prior_synced, !h->relaxed || !h->prev_segment);
@@ -213,21 +233,23 @@ wal_begin(struct wal *w, uint64_t first_version, struct err *err)
 {
 	int rc;
 
+	assert(first_version == w->next_version);
 	if (w->record.cap > RECORD_KEEP)
 		buf_release(&w->record);
 	buf_clear(&w->record);
 	w->first_version = first_version;
 	w->count = 0;
-	rc = buf_reserve(&w->record, WAL_RECORD_HEADER_BYTES, err);
+	rc = buf_reserve(&w->record, WAL_HEAD_MAX, err);
 	if (!rc)
-		w->record.len = WAL_RECORD_HEADER_BYTES;
+		w->record.len = WAL_HEAD_MAX;
 	return rc;
 }
 
 int
 wal_add(struct wal *w, const struct entry *e, struct err *err)
 {
-	size_t size = entry_encoded_size(e, w->first_version);
+	uint64_t base = wal_version_base(w->first_version);
+	size_t size = entry_encoded_size(e, base);
 	int rc;
 
 	assert(e->version == w->first_version + w->count);
@@ -237,7 +259,7 @@ wal_add(struct wal *w, const struct entry *e, struct err *err)
 	rc = buf_reserve(&w->record, size, err);
 	if (rc)
 		return rc;
-	entry_encode(e, w->first_version, w->record.data + w->record.len);
+	entry_encode(e, base, w->record.data + w->record.len);
 	w->record.len += size;
 	w->count++;
 	return 0;
@@ -297,21 +319,21 @@ write_zeros(struct wal *w, uint64_t len)
  * full (*some): then write(2) has to do it, and to say what is wrong.
  */
 static bool
-write_mapped(struct wal *w, bool *some)
+write_mapped(struct wal *w, struct slice record, bool *some)
 {
 	uint64_t from = w->end & ~(uint64_t)(FS_MAP_UNIT - 1);
 	uint64_t len = w->allocated - from;
 
-	if (!w->maps || w->record.len > MAP_RECORD_MOST)
+	if (!w->maps || record.len > MAP_RECORD_MOST)
 		return false;
-	if (!fs_map_holds(&w->map, w->end, w->record.len)) {
+	if (!fs_map_holds(&w->map, w->end, record.len)) {
 		fs_unmap(&w->map);
 		w->maps = fs_map(&w->map, &w->file, from,
 		                 len < MAP_BYTES ? (size_t)len : MAP_BYTES);
 		if (!w->maps)
 			return false;
 	}
-	if (fs_map_write(&w->map, w->record.data, w->record.len, w->end))
+	if (fs_map_write(&w->map, record.data, record.len, w->end))
 		return true;
 	*some = true;
 	w->maps = false;
@@ -319,53 +341,71 @@ write_mapped(struct wal *w, bool *some)
 	return false;
 }
 
+/* How much of the log is on disk now; *missing: bytes behind that. */
+static enum wal_disk
+on_disk(const struct wal *w, uint64_t *missing)
+{
+	uint64_t synced =
+		atomic_load_explicit(&w->synced, memory_order_acquire);
+
+	*missing = w->end - synced;
+	if (!atomic_load_explicit(&w->prior_synced, memory_order_acquire))
+		return WAL_DISK_UNKNOWN;
+	if (!*missing)
+		return WAL_DISK_ALL;
+	return synced == WAL_HEADER_BYTES ? WAL_DISK_PRIOR : WAL_DISK_SOME;
+}
+
+/* Puts the head before the payload; the record as it goes to the file. */
+static struct slice
+finish_record(struct wal *w)
+{
+	unsigned char head[WAL_HEAD_MAX], *at = head + WAL_R_LENGTH, *b;
+	uint64_t payload = w->record.len - WAL_HEAD_MAX, missing;
+	enum wal_disk disk = on_disk(w, &missing);
+	uint64_t offset = PLANTED("wal.offset_not_in_crc") ? 0 : w->end;
+	size_t len;
+
+	head[WAL_R_TAG] = (unsigned char)w->salt;
+	head[WAL_R_TAG + 1] = (unsigned char)(w->salt >> 8);
+	at = put_varint(at, payload << WAL_DISK_BITS | disk);
+	if (disk == WAL_DISK_SOME)
+		at = put_varint(at, missing);
+	len = (size_t)(at - head);
+	b = w->record.data + WAL_HEAD_MAX - len;
+	memcpy(b, head, len);
+	len += (size_t)payload;
+	put_u32(b + WAL_R_CRC, crc32_add(wal_crc_begin(w->salt_crc, offset),
+	                                 b + WAL_R_TAG, len - WAL_R_TAG));
+	return slice_make(b, len);
+}
+
 int
 wal_append(struct wal *w, bool *partial, struct err *err)
 {
-	struct buf *r = &w->record;
-	uint64_t synced =
-		atomic_load_explicit(&w->synced, memory_order_acquire);
-	size_t unpadded = r->len, payload = r->len - WAL_RECORD_HEADER_BYTES;
+	struct slice record;
 	size_t written = 0;
 	bool some = false; /* of the record may be in the file */
-	unsigned char *b;
 	int rc;
 
 	assert(w->count);
 	*partial = false;
-	rc = buf_reserve(r, WAL_ALIGN, err);
+	record = finish_record(w);
+	rc = allocate(w, record.len, err);
 	if (rc)
 		return rc;
-	b = r->data;
-	put_u32(b + WAL_R_LENGTH, (uint32_t)payload);
-	put_u64(b + WAL_R_SALT, w->salt);
-	put_u64(b + WAL_R_FIRST_VERSION, w->first_version);
-	put_u64(b + WAL_R_SYNCED,
-	        atomic_load_explicit(&w->prior_synced, memory_order_acquire)
-	                ? synced
-	                : 0);
-	put_u32(b + WAL_R_COUNT, w->count);
-	put_u32(b + WAL_R_RESERVED, 0);
-	put_u32(b + WAL_R_CRC, crc32_add(0, b + 4, r->len - 4));
-	while (r->len % WAL_ALIGN)
-		b[r->len++] = 0;
-
-	rc = allocate(w, r->len, err);
-	if (rc) {
-		r->len = unpadded; /* so that it can be tried again */
-		return rc;
-	}
-	write_zeros(w, r->len);
-	if (!write_mapped(w, &some))
-		rc = fs_write(&w->file, b, r->len, w->end, &written, err);
+	write_zeros(w, record.len);
+	if (!write_mapped(w, record, &some))
+		rc = fs_write(&w->file, record.data, record.len, w->end,
+		              &written, err);
 	if (rc && PLANTED("wal.appends_after_partial"))
-		w->end = wal_align(w->end + written);
+		w->end += written;
 	if (rc) {
-		static const unsigned char nothing[WAL_ALIGN];
+		static const unsigned char nothing[WAL_R_LENGTH + 1];
 
 		*partial = !PLANTED("wal.appends_after_partial");
 		/*
-		 * If only padding is missing, the record is whole, though
+		 * If only zeros are missing, the record is whole, though
 		 * nobody is told that it was written: undo its beginning.
 		 */
 		if (written || some)
@@ -373,7 +413,8 @@ wal_append(struct wal *w, bool *partial, struct err *err)
 			         NULL, NULL);
 		return rc;
 	}
-	w->end += r->len;
+	w->end += record.len;
+	w->next_version = w->first_version + w->count;
 	atomic_store_explicit(&w->appended, w->end, memory_order_release);
 	return 0;
 }

@@ -23,10 +23,8 @@
 #include "base/fsio.h"
 #include "store/entry.h"
 
-#define WAL_FORMAT_VERSION 1u
-#define WAL_HEADER_BYTES 64u
-#define WAL_RECORD_HEADER_BYTES 40u
-#define WAL_ALIGN 8u /* records begin at multiples of it */
+#define WAL_FORMAT_VERSION 2u /* that is written; 1 is read, too */
+#define WAL_HEADER_BYTES 512u /* the first record follows */
 
 /* ---- writing (wal.c); one thread at a time: the leader of the commit ---- */
 
@@ -38,7 +36,8 @@ struct wal_header {
 	uint64_t prev_segment;  /* the one before it; 0: it begins a log */
 	uint64_t prev_end;      /* where that one ends: later bytes of it are
 				   leftovers of a failed append */
-	uint64_t first_version; /* of its first record */
+	uint64_t first_version; /* of its first record; each one goes on with
+				   the version that follows the last */
 	bool relaxed;           /* written with less than SYNC_ALWAYS */
 };
 
@@ -63,7 +62,10 @@ int wal_start(struct wal *w, const struct wal_header *header, struct err *err);
 /* Closes the file (the segment stays). NULL allowed. */
 void wal_close(struct wal *w);
 
-/* Begins a record whose first entry has first_version; the next ones follow. */
+/*
+ * Begins a record whose first entry has first_version: the one that follows
+ * what was appended last, or the header's.
+ */
 int wal_begin(struct wal *w, uint64_t first_version, struct err *err);
 /* Adds an entry to it; e->version is first_version + entries so far. */
 int wal_add(struct wal *w, const struct entry *e, struct err *err);
@@ -90,16 +92,18 @@ uint64_t wal_segment(const struct wal *w);
 uint64_t wal_end(const struct wal *w);       /* behind the last record */
 uint64_t wal_allocated(const struct wal *w); /* bytes of disk space */
 
-/* ---- reading (wal_replay.c) ---- */
+/* ---- reading (wal_scan.c: a segment; wal_replay.c: the log) ---- */
 
 struct wal_record {
 	uint64_t segment;
-	uint64_t offset; /* of its header in the segment */
+	uint64_t offset; /* of its first byte in the segment */
+	uint64_t end;    /* behind its last one */
 	uint64_t first_version;
-	uint64_t synced;      /* up to here this segment, and everything
+	uint64_t version_base; /* of the entries' encoding */
+	uint64_t synced;       /* up to here this segment, and everything
 				   before it, was on disk; 0: nothing is known */
-	uint32_t count;       /* entries */
-	struct slice payload; /* the entries; valid during the call */
+	uint32_t count;        /* entries */
+	struct slice payload;  /* the entries; valid during the call */
 };
 
 /* Reads the entries of a record one after the other; see entry_decode. */
@@ -107,6 +111,13 @@ static inline struct reader
 wal_record_reader(const struct wal_record *r)
 {
 	return reader_make(r->payload);
+}
+
+static inline bool
+wal_record_entry(const struct wal_record *r, struct reader *reader,
+                 struct entry *e)
+{
+	return entry_decode(reader, r->version_base, e);
 }
 
 enum wal_tail {
@@ -117,6 +128,7 @@ enum wal_tail {
 struct wal_scan {
 	struct wal_header header;
 	bool header_valid;
+	uint32_t format;    /* version of it, of a valid header */
 	uint64_t end;       /* behind the last valid record */
 	enum wal_tail tail; /* what stands at `end` */
 	char reason[96];    /* why that is no valid record */

@@ -300,8 +300,7 @@ static void
 test_verify_sees_each_byte_of_the_log(void **state)
 {
 	(void)state;
-	flip_each_byte(LOG_1, 0,
-	               WAL_HEADER_BYTES + WAL_RECORD_HEADER_BYTES + 30);
+	flip_each_byte(LOG_1, 0, WAL_HEADER_BYTES + 30);
 }
 
 /* The last record may be torn: it is not damage, and nothing says it is. */
@@ -542,7 +541,7 @@ test_dump_shows_a_log(void **state)
 	text = dump_file(path, LOG_1, &damages);
 	assert_int_equal(damages, 0);
 	assert_has(text, "segment 4, first version 7, always sync\n");
-	assert_has(text, "  record at 64: 2 entries, ");
+	assert_has(text, "  record at 512: 2 entries, ");
 	assert_has(text, "    7 text \"first\" = \"logged\"\n");
 	assert_has(text, "    8 text \"second\" = \"in the same batch\"\n");
 	assert_has(text, "    9 text \"third\" = \"in the next one\"\n");

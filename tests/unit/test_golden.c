@@ -28,6 +28,12 @@
 
 #define FIELDS 5
 
+/* Which golden store has which versions of the formats. */
+static struct golden {
+	const char *name;
+	uint32_t sst, wal;
+} goldens[] = { { "v1", 1, 1 }, { "v2", 2, 1 }, { "v3", 2, 2 } };
+
 /* One line of the expected content, decoded. */
 struct expected {
 	char *key, *value; /* owned */
@@ -184,17 +190,18 @@ assert_verifies(const char *path)
 
 /*
  * Each golden store is worth something: SSTs of its version in levels 0 to 2,
- * records in the log, and entries of all kinds.
+ * records in a log of its version, and entries of all kinds.
  */
 static void
 test_golden_has_everything(void **state)
 {
-	const char *version = *state;
-	char *golden = source_path(version);
+	const struct golden *g = *state;
+	char *golden = source_path(g->name);
 	struct manifest m = MANIFEST_INIT;
 	struct wal_replay_result log;
 	struct fs_dir *dir = NULL;
-	struct content c = read_content(version);
+	struct content c = read_content(g->name);
+	struct wal_scan scan;
 	uint64_t tombstones = 0, expiring = 0;
 	unsigned levels = 0, kinds = 0;
 
@@ -205,8 +212,7 @@ test_golden_has_everything(void **state)
 
 		assert_int_equal(
 			sst_open(&t, dir, &m.files[i].info, NULL, NULL), 0);
-		assert_int_equal(sst_format_version(t),
-		                 strtoul(version + 1, NULL, 10));
+		assert_int_equal(sst_format_version(t), g->sst);
 		sst_unref(t);
 		levels |= 1u << m.files[i].level;
 		tombstones += m.files[i].info.tombstones;
@@ -218,6 +224,10 @@ test_golden_has_everything(void **state)
 	assert_int_equal(wal_replay(dir, m.wal_oldest, NULL, NULL, &log, NULL),
 	                 0);
 	assert_true(log.records >= 10);
+	assert_int_equal(
+		wal_scan_segment(dir, m.wal_oldest, NULL, NULL, &scan, NULL),
+		0);
+	assert_int_equal(scan.format, g->wal);
 	assert_true(log.last_version > m.last_version);
 	for (size_t i = 0; i < c.count; i++)
 		kinds |= 1u << c.entries[i].info.kind;
@@ -232,8 +242,9 @@ test_golden_has_everything(void **state)
 static void
 test_golden_opens(void **state)
 {
-	char *golden = source_path(*state), *path = tmpdir_copy(golden);
-	struct content c = read_content(*state);
+	const struct golden *g = *state;
+	char *golden = source_path(g->name), *path = tmpdir_copy(golden);
+	struct content c = read_content(g->name);
 	struct store_options options;
 	struct store *s = NULL;
 	struct err err = ERR_INIT;
@@ -262,12 +273,16 @@ test_golden_opens(void **state)
 int
 main(void)
 {
-	static char v1[] = "v1", v2[] = "v2";
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_prestate(test_golden_has_everything, v1),
-		cmocka_unit_test_prestate(test_golden_opens, v1),
-		cmocka_unit_test_prestate(test_golden_has_everything, v2),
-		cmocka_unit_test_prestate(test_golden_opens, v2),
+		cmocka_unit_test_prestate(test_golden_has_everything,
+		                          &goldens[0]),
+		cmocka_unit_test_prestate(test_golden_opens, &goldens[0]),
+		cmocka_unit_test_prestate(test_golden_has_everything,
+		                          &goldens[1]),
+		cmocka_unit_test_prestate(test_golden_opens, &goldens[1]),
+		cmocka_unit_test_prestate(test_golden_has_everything,
+		                          &goldens[2]),
+		cmocka_unit_test_prestate(test_golden_opens, &goldens[2]),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);
