@@ -390,7 +390,8 @@ step_conditions(struct model *m)
 static void
 step_scan(struct model *m)
 {
-	size_t a = draw(m, KEYS + 1), b = draw(m, KEYS + 1);
+	/* There is no key at KEYS to begin with, only an end. */
+	size_t a = draw(m, KEYS), b = draw(m, KEYS + 1);
 	uint64_t snapshot = draw(m, 3) ? 0 : m->snapshots[draw(m, SNAPSHOTS)];
 
 	check_scan(m, a < b ? a : b, a < b ? b : a, draw(m, 2), snapshot,
