@@ -17,8 +17,8 @@
 
 #define STALL_MS 40u            /* a writer waits this long for room, */
 #define STALL_STEP_MS 5u        /* and looks again this often */
-#define DELAY_STEP_NS 500000u   /* owed delay is slept off in such pieces */
-#define DELAY_MOST_NS 20000000u /* and a group never sleeps longer */
+#define DELAY_STEP_NS 500000    /* owed delay is slept off in such pieces */
+#define DELAY_MOST_NS 20000000  /* and a group never sleeps longer */
 #define DELAY_NS_PER_BYTE 1000u /* at full pressure: 1 MB/s */
 
 static struct load
@@ -56,25 +56,35 @@ pressure(const struct load *load, const struct store_options *o)
 	return memory < 1000 ? memory : 1000;
 }
 
-/* Slows the group of `bytes` down, the more the closer the limits are. */
+/*
+ * Slows the group of `bytes` down, the more the closer the limits are. Where
+ * all processors are busy, a short sleep often lasts until the next tick of
+ * the scheduler: what was slept too long is not owed later, so that the pace
+ * is the same there.
+ */
 void
 room_slow_down(struct store *s, const struct load *load, size_t bytes)
 {
 	struct commit *c = &s->commit;
-	uint64_t p = pressure(load, &s->options), ns;
+	uint64_t p = pressure(load, &s->options);
+	int64_t ns, slept;
 
 	if (!p) {
 		c->owed_ns = 0;
 		return;
 	}
-	c->owed_ns += p * p * DELAY_NS_PER_BYTE / 1000000 * bytes;
+	c->owed_ns += (int64_t)(p * p * DELAY_NS_PER_BYTE / 1000000 * bytes);
 	if (c->owed_ns < DELAY_STEP_NS)
 		return;
 	ns = c->owed_ns < DELAY_MOST_NS ? c->owed_ns : DELAY_MOST_NS;
-	c->owed_ns = 0;
-	clock_sleep_us(ns / 1000);
+	slept = -(int64_t)clock_mono_ns();
+	clock_sleep_us((uint64_t)ns / 1000);
+	slept += (int64_t)clock_mono_ns();
+	c->owed_ns = ns - slept;
+	if (c->owed_ns < -DELAY_MOST_NS)
+		c->owed_ns = -DELAY_MOST_NS;
 	atomic_fetch_add(&s->stalls, 1);
-	atomic_fetch_add(&s->stall_us, ns / 1000);
+	atomic_fetch_add(&s->stall_us, (uint64_t)slept / 1000);
 }
 
 /*

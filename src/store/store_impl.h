@@ -57,7 +57,8 @@ struct commit {
 	struct wal *spare; /* the next segment, prepared by the flush thread;
 			      NULL: none */
 	struct memtable *active;          /* the view holds the reference */
-	uint64_t owed_ns;                 /* delay that writers still owe */
+	int64_t owed_ns; /* delay that writers still owe; below 0: slept more
+			    than they owed */
 	_Atomic uint64_t active_since_ns; /* when it became active */
 	_Atomic uint64_t last_write_ns;   /* when it was added to last */
 	/* SYNC_INTERVAL: */
