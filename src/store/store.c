@@ -34,7 +34,7 @@ store_options_init(struct store_options *options)
 	options->level0_stop = 24;
 	options->flush_deflate_level = DEFLATE_FAST;
 	options->scrub_s = 7 * 24 * 3600;
-	options->compactor.level0_files = 6;
+	options->compactor.level0_files = 8;
 	options->compactor.silence_ms = 30000;
 	options->compactor.reclaim_ms = 5000;
 	options->compactor.sst.block_bytes = 4096;

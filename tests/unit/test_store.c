@@ -781,6 +781,7 @@ failing_compaction_stops_nobody(void **state)
 
 	assert_int_equal(store_close(f->store, NULL), 0);
 	f->options.memtable_bytes = 8u << 10;
+	f->options.compactor.level0_files = 3;
 	f->options.level0_slow = 4;
 	f->options.level0_stop = 8;
 	f->options.compactor.helper = "/nonexistent/lsmkv-compact";
