@@ -39,7 +39,7 @@
 #include "store/outputs.h"
 #include "store/plan.h"
 
-#define NICE 5             /* below the writers', above the helper's */
+#define NICE 10            /* as the flush: below readers and writers */
 #define TICK_MS 1000u      /* at rest, the tree is looked at this often */
 #define DELAY_MIN_MS 1000u /* after a failure, then doubled */
 #define DELAY_MAX_MS 60000u

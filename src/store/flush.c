@@ -17,6 +17,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,6 +27,7 @@
 #include "store/names.h"
 #include "store/store_impl.h"
 
+#define NICE 10 /* below readers and writers */
 #define RETRY_FIRST_MS 100u
 #define RETRY_MOST_MS 5000u
 #define LOOK_MS 500u       /* how often idleness is looked at */
@@ -386,7 +389,14 @@ flush_main(void *arg)
 	const struct sched_param batch = { .sched_priority = 0 };
 	unsigned retry_ms = RETRY_FIRST_MS;
 
-	/* As good as a writer's thread, but it pushes none of them aside. */
+	/*
+	 * Who answers somebody is not pushed aside. Where all processors are
+	 * busy, this falls behind until the writers are slowed (room.c), and
+	 * what they leave is its own: they wait in short sleeps, where a read
+	 * would have to wait for the scheduler's next tick. Linux: the nice
+	 * value is the thread's.
+	 */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 	(void)sched_setscheduler(0, SCHED_BATCH, &batch);
 
 	while (!atomic_load(&f->stopping)) {

@@ -56,7 +56,7 @@ struct commit {
 	pthread_mutex_t spare_mutex;
 	struct wal *spare; /* the next segment, prepared by the flush thread;
 			      NULL: none */
-	struct memtable *active;          /* the view holds the reference */
+	struct memtable *active; /* the view holds the reference */
 	int64_t owed_ns; /* delay that writers still owe; below 0: slept more
 			    than they owed */
 	_Atomic uint64_t active_since_ns; /* when it became active */
