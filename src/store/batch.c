@@ -59,6 +59,8 @@ batch_init(struct batch *b, struct op *ops, size_t count, struct err *err)
 static int
 op_learn(struct op *op, const struct entry *e, struct err *err)
 {
+	int rc;
+
 	op->old_found = e && e->kind != ENTRY_TOMBSTONE &&
 	                !entry_expired(e, e->expires ? clock_wall_s() : 0);
 	op->old_info = (struct entry_info){ 0 };
@@ -70,7 +72,10 @@ op_learn(struct op *op, const struct entry *e, struct err *err)
 	op->old_info.kind = e->kind;
 	if (!op->want_old)
 		return 0;
-	return buf_set(&op->old, e->value, err);
+	rc = buf_set(&op->old, e->value, err);
+	if (rc)
+		op->old_found = false; /* it is not known: see known_at */
+	return rc;
 }
 
 static int
