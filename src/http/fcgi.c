@@ -96,8 +96,12 @@ worker_step_out(void *worker)
 {
 	struct worker *w = worker;
 
-	if (!w->outside++)
-		lobby_leave(w->fcgi->lobby);
+	if (w->outside++)
+		return;
+	/* In the middle of a read, say: others need not wait for that. */
+	if (writes_wait(&w->fcgi->writes))
+		lobby_call(w->fcgi->lobby);
+	lobby_leave(w->fcgi->lobby);
 }
 
 void

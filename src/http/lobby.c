@@ -35,7 +35,8 @@ struct lobby {
 	unsigned timeout_ms; /* of a silent peer */
 	bool is_tcp;         /* listen_fd is */
 	int epoll_fd;
-	int stop_fd;                     /* eventfd, readable once stopping */
+	int stop_fd; /* eventfd, readable once stopping */
+	int call_fd; /* eventfd; each write to it wakes one who watches */
 	_Atomic uint64_t quiet_until_ns; /* next "no descriptors" line */
 	unsigned seats;                  /* workers that may be awake */
 	pthread_mutex_t lock;            /* of all down to waiting;
@@ -292,6 +293,12 @@ lobby_send(struct lobby *l)
 }
 
 void
+lobby_call(struct lobby *l)
+{
+	eventfd_write(l->call_fd, 1);
+}
+
+void
 lobby_stop(struct lobby *l)
 {
 	pthread_mutex_lock(&l->lock);
@@ -310,21 +317,27 @@ open_epoll(struct lobby *l, struct err *err)
 		.data.ptr = l,
 	};
 	struct epoll_event stop = { .events = EPOLLIN, .data.ptr = NULL };
+	struct epoll_event call = {
+		.events = EPOLLIN | EPOLLET,
+		.data.ptr = NULL,
+	};
 	struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(address);
 	int flags;
 
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	/*
 	 * Between "readable" and accept another process that has the socket
 	 * may take the connection: no worker must hang there.
 	 */
 	flags = fcntl(l->listen_fd, F_GETFL);
-	if (l->epoll_fd < 0 || l->stop_fd < 0 || flags < 0 ||
+	if (l->epoll_fd < 0 || l->stop_fd < 0 || l->call_fd < 0 || flags < 0 ||
 	    fcntl(l->listen_fd, F_SETFL, flags | O_NONBLOCK) ||
 	    getsockname(l->listen_fd, (struct sockaddr *)&address, &len) ||
 	    epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->stop_fd, &stop) ||
+	    epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->call_fd, &call) ||
 	    epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->listen_fd, &listening))
 		return err_set_errno(err, errno, "listening socket");
 	l->is_tcp = address.ss_family != AF_UNIX;
@@ -355,7 +368,7 @@ lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
 		return err_nomem(err, sizeof(*l));
 	l->listen_fd = listen_fd;
 	l->timeout_ms = timeout_ms;
-	l->epoll_fd = l->stop_fd = -1;
+	l->epoll_fd = l->stop_fd = l->call_fd = -1;
 	l->seats = processors();
 	LIST_INIT(&l->waiting);
 	pthread_mutex_init(&l->lock, NULL);
@@ -379,6 +392,8 @@ lobby_close(struct lobby *l)
 		LIST_REMOVE(c, in_waiting);
 		lobby_dismiss(l, c);
 	}
+	if (l->call_fd >= 0)
+		close(l->call_fd);
 	if (l->stop_fd >= 0)
 		close(l->stop_fd);
 	if (l->epoll_fd >= 0)

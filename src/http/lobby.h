@@ -70,6 +70,11 @@ void lobby_leave(struct lobby *l);
  * the caller's, and at once from lobby_stop on.
  */
 struct connection *lobby_next(struct lobby *l, bool wait);
+/*
+ * Makes one of those that wait in lobby_next, or the next one that would, come
+ * back from it with nothing: there is something else to do.
+ */
+void lobby_call(struct lobby *l);
 /* Takes c back, to wait for what c->waits_for says. */
 void lobby_return(struct lobby *l, struct connection *c);
 /* Closes c for good. */

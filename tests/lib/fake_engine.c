@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/waits.h"
 #include "lib/fake_engine.h"
 
 struct fake_entry {
@@ -23,9 +24,9 @@ struct fake_engine {
 	int bad_code;
 	unsigned slow_reads_ms, slow_writes_ms;
 	unsigned calls, last_write;
-	bool stick_writes;
-	unsigned stuck;         /* writes that wait for its end */
-	pthread_cond_t changed; /* one of these two has */
+	bool stick_reads, stick_writes;
+	unsigned stuck;         /* calls that wait for their end */
+	pthread_cond_t changed; /* one of these has */
 };
 
 static struct fake_engine *
@@ -62,12 +63,22 @@ fake_get(struct engine *e, struct slice key, uint64_t snapshot,
 {
 	struct fake_engine *f = fake(e);
 	struct fake_entry *entry;
+	unsigned slow_ms = f->slow_reads_ms;
 	int rc;
 
 	assert(!snapshot);
-	if (f->slow_reads_ms)
-		clock_sleep_us(f->slow_reads_ms * 1000ull);
+	if (slow_ms)
+		clock_sleep_us(slow_ms * 1000ull);
 	pthread_mutex_lock(&f->lock);
+	if (f->stick_reads && !slow_ms) {
+		waits_begin();
+		f->stuck++;
+		pthread_cond_broadcast(&f->changed);
+		while (f->stick_reads)
+			pthread_cond_wait(&f->changed, &f->lock);
+		f->stuck--;
+		waits_end();
+	}
 	f->calls++;
 	rc = f->fail_reads;
 	entry = *find(f, key);
@@ -223,6 +234,15 @@ fake_engine_stick_writes(struct engine *e, bool stick)
 {
 	pthread_mutex_lock(&fake(e)->lock);
 	fake(e)->stick_writes = stick;
+	pthread_cond_broadcast(&fake(e)->changed);
+	pthread_mutex_unlock(&fake(e)->lock);
+}
+
+void
+fake_engine_stick_reads(struct engine *e, bool stick)
+{
+	pthread_mutex_lock(&fake(e)->lock);
+	fake(e)->stick_reads = stick;
 	pthread_cond_broadcast(&fake(e)->changed);
 	pthread_mutex_unlock(&fake(e)->lock);
 }

@@ -21,7 +21,9 @@ void fake_engine_slow_reads(struct engine *e, unsigned ms);
 void fake_engine_slow_writes(struct engine *e, unsigned ms);
 /* Writes that have come in, and those that come, wait until this is undone. */
 void fake_engine_stick_writes(struct engine *e, bool stick);
-/* Waits until so many of them do. */
+/* Reads that come wait for this to be undone, as for a disk (waits.h). */
+void fake_engine_stick_reads(struct engine *e, bool stick);
+/* Waits until so many of all these do. */
 void fake_engine_await_stuck(struct engine *e, unsigned count);
 
 /* How many reads and writes have come in, failed ones too. */

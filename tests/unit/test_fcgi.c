@@ -1261,6 +1261,55 @@ test_write_among_slow_reads(void **state)
 }
 
 /*
+ * A worker that has taken a write, and then a read that waits for the disk,
+ * leaves the write to one that has nothing to do.
+ */
+static void
+test_write_before_a_stuck_read(void **state)
+{
+	struct fixture *f = *state;
+	struct buf set = BUF_INIT, get = BUF_INIT, answer = BUF_INIT;
+	struct pollfd p = { .events = POLLIN };
+	unsigned busy = seats() - 1, count = busy + 3;
+	int *fds = calloc(count, sizeof(*fds));
+
+	assert_non_null(fds);
+	for (unsigned i = 0; i < count; i++) {
+		fds[i] = client_connect(f);
+		exchange(fds[i], true, "GET", "/get", "key=none", NULL, 404,
+		         NULL);
+	}
+	put_request(&set, true, "POST", "/set", "", PAIR);
+	put_request(&get, true, "GET", "/get", "key=none", NULL);
+	/* All but one of those that may be awake are busy for long, */
+	fake_engine_slow_reads(f->engine, 1500);
+	for (unsigned i = 0; i < busy; i++)
+		client_send(fds[i], get.data, get.len);
+	clock_sleep_us(50000);
+	/* and that one until the others have come, which are its own then. */
+	fake_engine_slow_reads(f->engine, 150);
+	client_send(fds[busy], get.data, get.len);
+	clock_sleep_us(50000);
+	fake_engine_slow_reads(f->engine, 0);
+	fake_engine_stick_reads(f->engine, true);
+	client_send(fds[busy + 1], set.data, set.len);
+	client_send(fds[busy + 2], get.data, get.len);
+	fake_engine_await_stuck(f->engine, 1);
+	p.fd = fds[busy + 1];
+	assert_int_equal(poll(&p, 1, 1000), 1);
+	fake_engine_stick_reads(f->engine, false);
+	for (unsigned i = 0; i < count; i++) {
+		assert_true(client_answer(fds[i], &answer));
+		assert_int_equal(status_of(&answer), i == busy + 1 ? 200 : 404);
+		close(fds[i]);
+	}
+	free(fds);
+	buf_release(&answer);
+	buf_release(&get);
+	buf_release(&set);
+}
+
+/*
  * A peer that falls silent inside a request is cut off, whatever comes in
  * beside it, and though nothing comes after it.
  */
@@ -1377,8 +1426,8 @@ test_no_descriptor_leaks(void **state)
 	f->fcgi = NULL;
 	for (int i = 0; i < 8; i++)
 		close(fds[i]);
-	/* The responder's own two are gone as well. */
-	assert_int_equal(tmpdir_count("/proc/self/fd"), before - 2);
+	/* The responder's own three are gone as well. */
+	assert_int_equal(tmpdir_count("/proc/self/fd"), before - 3);
 }
 
 /* The socket is for its group, and others cannot take its place by mistake. */
@@ -1479,6 +1528,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			test_slow_peers_without_descriptors, setup_crowded,
 			teardown),
+		cmocka_unit_test_setup_teardown(test_write_before_a_stuck_read,
+		                                setup_crowded, teardown),
 		cmocka_unit_test_setup_teardown(test_write_among_slow_reads,
 		                                setup_single, teardown),
 		cmocka_unit_test_setup_teardown(test_half_sent_among_others,
