@@ -329,7 +329,7 @@ read_header(struct window *w, uint64_t segment, struct segment_header *h,
 	unsigned char b[WAL_HEADER_BYTES];
 	size_t n = w->size < sizeof(b) ? (size_t)w->size : sizeof(b);
 	bool sound, stale = false;
-	uint32_t format;
+	uint32_t format = 0;
 	int rc;
 
 	memset(h, 0, sizeof(*h));
