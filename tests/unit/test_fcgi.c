@@ -939,6 +939,18 @@ send_stuck_sets(struct fixture *f, struct sets *s, unsigned count)
 	buf_release(&b);
 }
 
+/*
+ * All that was sent has been taken by the one worker that is free: it has
+ * armed every connection when it answers the first of these reads, and served
+ * them when it answers the second, which stands behind them.
+ */
+static void
+await_taken(int fd)
+{
+	for (int i = 0; i < 2; i++)
+		exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+}
+
 /* They are answered, all with 200 but the one numbered `bad`. */
 static void
 assert_sets_answered(const struct sets *s, unsigned bad, int status)
@@ -979,8 +991,7 @@ test_one_batch_behind_a_stuck_write(void **state)
 	unsigned before;
 
 	send_stuck_sets(f, &s, 20);
-	/* Served in turn: when this has been, so have those before it. */
-	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	await_taken(fd);
 	before = fake_engine_calls(f->engine);
 	fake_engine_stick_writes(f->engine, false);
 	assert_sets_answered(&s, UINT_MAX, 0);
@@ -1042,13 +1053,13 @@ test_stop_with_held_writes(void **state)
 	int fd = client_connect(f);
 
 	send_stuck_sets(f, &s, 20);
-	exchange(fd, true, "GET", "/get", "key=none", NULL, 404, NULL);
+	await_taken(fd);
 	assert_int_equal(pthread_create(&thread, NULL, stop_run, f->fcgi), 0);
+	f->fcgi = NULL;        /* the thread's */
 	clock_sleep_us(20000); /* or not yet: both must do */
 	fake_engine_stick_writes(f->engine, false);
 	assert_sets_answered(&s, UINT_MAX, 0);
 	pthread_join(thread, NULL);
-	f->fcgi = NULL;
 	assert_int_equal(fake_engine_count(f->engine), s.count);
 	close(fd);
 }
