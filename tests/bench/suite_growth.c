@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What an operation costs as the store grows, with the same memory for every
- * size: a cliff would show here.
+ * What an operation costs as the store grows: a cliff would show here. The
+ * cache holds a quarter of every size, or what --cache says.
  */
 #include <stdio.h>
 #include <stdlib.h>
