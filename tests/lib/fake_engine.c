@@ -22,7 +22,7 @@ struct fake_engine {
 	int fail_reads, fail_writes;
 	const char *bad_key; /* of which writes fail with bad_code; or NULL */
 	int bad_code;
-	unsigned slow_reads_ms, slow_writes_ms;
+	_Atomic unsigned slow_reads_ms, slow_writes_ms; /* set while used */
 	unsigned calls, last_write;
 	bool stick_reads, stick_writes;
 	unsigned stuck;         /* calls that wait for their end */
