@@ -217,6 +217,7 @@ store_open(struct store **out, const char *path,
            const struct store_options *options, struct err *err)
 {
 	struct store *s = NULL;
+	uint64_t cache;
 	int rc;
 
 	*out = NULL;
@@ -234,9 +235,11 @@ store_open(struct store **out, const char *path,
 		rc = fs_lock(s->dir, NAME_LOCK, &s->lock, err);
 	if (rc)
 		goto done;
-	s->cache = block_cache_new(s->options.memory_bytes -
-	                           (STORE_SEALED_MAX + 1) *
-	                                   s->options.memtable_bytes);
+	cache = s->options.memory_bytes -
+	        (STORE_SEALED_MAX + 1) * s->options.memtable_bytes;
+	if (s->options.cache_bytes && cache > s->options.cache_bytes)
+		cache = s->options.cache_bytes;
+	s->cache = block_cache_new(cache);
 	if (!s->cache) {
 		rc = err_nomem(err, sizeof(s->cache));
 		goto done;

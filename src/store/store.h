@@ -25,6 +25,9 @@ struct store_options {
 	uint64_t memory_bytes;   /* memtables, blocks, indexes, filters */
 	uint64_t memtable_bytes; /* a memtable is sealed at this size; 0: an
 				       eighth of memory, at most 64 MiB */
+	uint64_t cache_bytes;    /* of memory that blocks, indexes and filters
+				       may take; 0: all that memtables
+				       leave */
 	enum sync_mode sync;
 	unsigned interval_ms;    /* for SYNC_INTERVAL */
 	unsigned idle_flush_ms;  /* a memtable that holds tombstones and

@@ -235,6 +235,9 @@ print_engines(void)
 	       " bytes; medians of %u turns; each is given %.0f MB:\n",
 	       settings.entries, settings.value_len, settings.turns,
 	       (double)config.memory_bytes / MB);
+	if (!settings.cache_bytes)
+		printf("  (where a store has another size, as in growth, open, "
+		       "long and values,\n   the cache is a quarter of that)\n");
 	for (unsigned e = 0; e < bench_engine_count; e++) {
 		char version[64], given[256];
 

@@ -24,10 +24,11 @@ static void
 lsmkv_describe(const struct bench_config *config, char *out, size_t len)
 {
 	snprintf(out, len,
-	         "memory limit %.0f MB: memtables of %.0f MB, the "
-	         "rest block cache",
+	         "memory limit %.0f MB: memtables of %.0f MB, block cache "
+	         "of at most %.0f MB",
 	         (double)config->memory_bytes / MB,
-	         (double)config->memtable_bytes / MB);
+	         (double)config->memtable_bytes / MB,
+	         (double)config->cache_bytes / MB);
 }
 
 static void *
@@ -43,6 +44,7 @@ lsmkv_open(const struct bench_config *config)
 	store_options_init(&o);
 	o.memtable_bytes = config->memtable_bytes;
 	o.memory_bytes = config->memory_bytes;
+	o.cache_bytes = config->cache_bytes;
 	o.sync = config->sync ? SYNC_ALWAYS : SYNC_NONE;
 	o.compactor.helper = getenv("LSMKV_HELPER");
 	/* The helper of an owner that was killed may not have noticed yet. */

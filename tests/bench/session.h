@@ -5,7 +5,8 @@
  * "The same memory" is three write buffers of --memtable and a block cache of
  * --cache, for each engine in the way it uses that best:
  *
- *     lsmkv    exactly that, as its memory limit
+ *     lsmkv    the sum as its memory limit; the cache takes no more than
+ *              --cache of it, whether memtables use theirs or not
  *     RocksDB  three write buffers, and the block cache
  *     LevelDB  has two write buffers; each is half as large again
  *     LMDB     a page cache of the sum, through a memory cgroup (memory_group.h)
