@@ -214,8 +214,8 @@ print_block(struct dump *d, const struct sst_block_info *b)
 {
 	fprintf(d->out,
 	        "  block at %" PRIu64 ": %" PRIu32 " entries, %" PRIu32
-	        " bytes, %s %" PRIu32 "\n",
-	        b->offset, b->entries, b->raw,
+	        " bytes, %s%s %" PRIu32 "\n",
+	        b->offset, b->entries, b->raw, b->packed ? "packed, " : "",
 	        b->deflated ? "deflated to" : "raw in", b->stored);
 }
 

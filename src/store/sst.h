@@ -18,7 +18,7 @@
 #include "store/entry.h"
 #include "store/iter.h"
 
-#define SST_FORMAT_VERSION 2u /* written; 1 is read, too */
+#define SST_FORMAT_VERSION 3u /* written; those below are read, too */
 
 /* What MANIFEST and job messages say of an SST. Owns its keys. */
 struct sst_info {
@@ -162,7 +162,8 @@ int sst_damaged_blocks(struct sst *t,
 struct sst_block_info {
 	uint64_t offset; /* in the file */
 	uint32_t stored; /* bytes on disk, trailer included */
-	uint32_t raw;    /* bytes once inflated */
+	uint32_t raw;    /* bytes once inflated and unpacked */
+	bool packed;     /* its numbers and keys */
 	bool deflated;
 	uint32_t entries;
 	struct slice first; /* its first key, valid during the call */

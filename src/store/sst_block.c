@@ -18,6 +18,7 @@
 
 #include "store/bloom.h"
 #include "store/sst_columns.h"
+#include "store/sst_pack.h"
 
 #define LINE 64u        /* bytes of a cache line */
 #define MALLOC_HEAD 16u /* bytes of malloc around a block, on average */
@@ -38,7 +39,14 @@ struct sealed {
 static bool
 is_deflated(const struct sealed *s)
 {
-	return s->type == SST_DEFLATED || s->type == SST_COLUMNS_DEFLATED;
+	return s->type == SST_DEFLATED || s->type == SST_COLUMNS_DEFLATED ||
+	       s->type == SST_PACKED_DEFLATED;
+}
+
+static bool
+is_packed(const struct sealed *s)
+{
+	return s->type == SST_PACKED || s->type == SST_PACKED_DEFLATED;
 }
 
 /* ---- what a thread needs to open blocks ---- */
@@ -46,7 +54,7 @@ is_deflated(const struct sealed *s)
 struct tools {
 	struct inflater *inflater;
 	struct buf stored;  /* a block as it stands in the file */
-	struct buf columns; /* a payload, inflated */
+	struct buf columns; /* a payload, inflated, and keys, unpacked */
 };
 
 static pthread_key_t tools_key;
@@ -143,7 +151,8 @@ check_lengths(const char *name, uint64_t offset, const char *what,
 {
 	size_t stored = s->payload.len;
 
-	if (s->type <= most && stored &&
+	/* Packed values may all be empty. */
+	if (s->type <= most && (stored || s->type == SST_PACKED) &&
 	    (is_deflated(s)
 	             ? s->raw > stored && s->raw / SST_INFLATE_MAX <= stored
 	             : s->raw == stored))
@@ -355,9 +364,59 @@ make_from_rows(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 	return code;
 }
 
+/* What stands around the payload of a block of columns. */
+struct around {
+	struct sst_columns front; /* packed: before it; only laid out */
+	struct sst_packed keys;   /* of the front */
+	struct slice versions;    /* columns: behind it */
+};
+
+/* Takes it off the payload; NULL, or what is wrong. */
+static const char *
+strip(const struct sst *t, struct sealed *s, uint64_t count, struct around *a)
+{
+	size_t bytes;
+
+	a->keys.count = 0;
+	if (is_packed(s)) {
+		bytes = sst_front_open(&a->front, &a->keys, s->payload, count,
+		                       t->block_bytes);
+		if (!bytes)
+			return "has packed columns that cannot be";
+		s->payload.data += bytes;
+		s->payload.len -= bytes;
+		return NULL;
+	}
+	bytes = sst_columns_versions_bytes(s->payload, count);
+	if (!bytes)
+		return "has versions that cannot be";
+	s->payload.len -= bytes;
+	a->versions = slice_make(s->payload.data + s->payload.len, bytes);
+	return NULL;
+}
+
+/* What is inflated, and unpacked behind it, becomes c; NULL, or what is
+   wrong. */
+static const char *
+open_columns(const struct sst *t, const struct sealed *s, struct around *a,
+             unsigned char *inflated, uint64_t count, struct sst_columns *c)
+{
+	struct slice payload = slice_make(inflated, s->raw);
+	unsigned char *keys = inflated + s->raw + SST_COLUMNS_SLACK;
+
+	if (!is_packed(s))
+		return sst_columns_open(c, payload, a->versions,
+		                        (uint32_t)count, t->block_bytes);
+	if (!sst_unpack(&a->keys, keys))
+		return "has packed keys that are damaged";
+	*c = a->front;
+	return sst_front_check(c, slice_make(keys, a->keys.count), payload,
+	                       t->block_bytes);
+}
+
 static int
 make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
-                  const struct sealed *s, struct slice versions,
+                  const struct sealed *s, struct around *a,
                   struct sst_block **out, const char **wrong, struct err *err)
 {
 	struct tools *tools = own_tools(err);
@@ -374,14 +433,16 @@ make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 		return 0;
 	*wrong = NULL;
 	buf_clear(&tools->columns);
-	if (buf_reserve(&tools->columns, s->raw + SST_COLUMNS_SLACK, err))
+	if (buf_reserve(&tools->columns,
+	                s->raw + SST_COLUMNS_SLACK + a->keys.count +
+	                        SST_PACK_SLACK,
+	                err))
 		return LSMKV_ENOMEM;
 	code = open_payload(name_of(t), offset, "block", s, tools->columns.data,
 	                    err);
 	if (code)
 		goto done;
-	*wrong = sst_columns_open(&c, slice_make(tools->columns.data, s->raw),
-	                          versions, (uint32_t)count, t->block_bytes);
+	*wrong = open_columns(t, s, a, tools->columns.data, count, &c);
 	if (*wrong)
 		goto done;
 	b = *out = allocate_block(t, offset, count, c.rows, tags, err);
@@ -389,12 +450,22 @@ make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 		code = LSMKV_ENOMEM;
 		goto done;
 	}
-	b->base_version = c.base;
+	b->base_version = c.version.least;
 	*wrong = sst_columns_to_rows(&c, rows_of(b), b->at,
 	                             tags ? b->tags : NULL);
 done:
 	sst_scratch_trim(&tools->columns);
 	return code;
+}
+
+/* The last type of block that the file may have. */
+static enum sst_block_type
+last_type(const struct sst *t)
+{
+	if (t->footer.version < 2)
+		return SST_DEFLATED;
+	return t->footer.version < 3 ? SST_COLUMNS_DEFLATED
+	                             : SST_PACKED_DEFLATED;
 }
 
 int
@@ -404,10 +475,8 @@ sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
 {
 	static const char what[] = "block";
 	uint64_t offset = x->offset[i];
-	enum sst_block_type most =
-		t->footer.version > 1 ? SST_COLUMNS_DEFLATED : SST_DEFLATED;
 	struct sst_index_record record;
-	struct slice versions = { NULL, 0 };
+	struct around around;
 	struct sst_block *b = NULL;
 	struct sealed s;
 	const char *wrong = NULL;
@@ -420,27 +489,23 @@ sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
 		return code;
 	sst_index_record(x, i, &record);
 	if (s.type >= SST_COLUMNS) {
-		versions.len =
-			sst_columns_versions_bytes(s.payload, record.count);
-		s.payload.len -= versions.len;
-		versions.data = s.payload.data + s.payload.len;
-		if (!versions.len) {
-			wrong = "has versions that cannot be";
+		wrong = strip(t, &s, record.count, &around);
+		if (wrong)
 			goto done;
-		}
 	}
-	code = check_lengths(name_of(t), offset, what, &s, most, err);
+	code = check_lengths(name_of(t), offset, what, &s, last_type(t), err);
 	if (code)
 		return code;
 	if (s.type >= SST_COLUMNS)
 		code = make_from_columns(t, offset, record.count, tags, &s,
-		                         versions, &b, &wrong, err);
+		                         &around, &b, &wrong, err);
 	else
 		code = make_from_rows(t, offset, record.count, tags, &s, &b,
 		                      &wrong, err);
 	if (code || wrong)
 		goto done;
-	b->raw = s.raw;
+	b->packed = is_packed(&s);
+	b->raw = s.raw + (b->packed ? (uint32_t)around.keys.count : 0);
 	b->deflated = is_deflated(&s);
 	wrong = check_place(b, x, i);
 

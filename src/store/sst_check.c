@@ -286,6 +286,7 @@ sst_blocks(struct sst *t,
 		sst_block_entry(b, 0, &e);
 		info.stored = (uint32_t)stored.len;
 		info.raw = b->raw;
+		info.packed = b->packed;
 		info.deflated = b->deflated;
 		info.entries = b->count;
 		info.first = e.key;

@@ -3,54 +3,18 @@
  * Entries to columns in the writer, columns to rows in the reader.
  *
  * A column of numbers has one width for the whole block, the smallest that
- * fits, so the place of each number is known and reading one is a load and a
- * mask. A reader accepts exactly what a writer writes: widths that are too
- * wide, keys that share more or less than they say, bytes left over are
- * damage, like in every other part of the format.
+ * fits, so the place of each number is known and reading one is a load, a
+ * shift and a mask. A reader accepts exactly what a writer writes: widths that
+ * are too wide, keys that share more or less than they say, bytes left over
+ * are damage, like in every other part of the format.
  */
 #include "store/sst_columns.h"
 
+#include <assert.h>
+
 #include "store/sst.h"
 
-#include <assert.h>
-#include <endian.h>
-
 #define PACKED_MAX 56u /* bits that one load of 8 bytes always holds */
-
-static inline uint64_t
-load(const unsigned char *from)
-{
-	uint64_t v;
-
-	memcpy(&v, from, sizeof(v));
-	return le64toh(v);
-}
-
-static inline uint64_t
-low_bits(unsigned n)
-{
-	return n < 64 ? ((uint64_t)1 << n) - 1 : UINT64_MAX;
-}
-
-/* Number i of a column. */
-static inline uint64_t
-number(const unsigned char *column, uint32_t i, unsigned width)
-{
-	if (!width)
-		return 0;
-	return load(column + (size_t)i * width) & low_bits(8 * width);
-}
-
-static inline uint64_t
-version_delta(const struct sst_columns *c, uint32_t i)
-{
-	size_t bit = (size_t)i * c->version_width;
-
-	if (!c->version_width)
-		return 0;
-	return load(c->versions + bit / 8) >> bit % 8 &
-	       low_bits(c->version_width);
-}
 
 static unsigned
 bits_of(uint64_t v)
@@ -65,9 +29,9 @@ width_of(uint64_t most)
 	return (bits_of(most) + 7) / 8;
 }
 
-/* Bits for every version up to base + `most`. */
+/* Bits for every number up to `most` where they are packed. */
 static unsigned
-version_width_of(uint64_t most)
+bit_width_of(uint64_t most)
 {
 	unsigned bits = bits_of(most);
 
@@ -138,9 +102,29 @@ put_versions(const struct entry *entries, size_t count, uint64_t base,
 	return 0;
 }
 
-int
-sst_columns_encode(const struct entry *entries, size_t count,
-                   struct buf *columns, struct buf *versions, struct err *err)
+static unsigned char *
+put_keys(unsigned char *to, const struct entry *entries, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct slice key = entries[i].key;
+		size_t n = i ? shared_with(entries[i - 1].key, key) : 0;
+
+		to = put_bytes(to, key.data + n, key.len - n);
+	}
+	return to;
+}
+
+static unsigned char *
+put_values(unsigned char *to, const struct entry *entries, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		to = put_bytes(to, entries[i].value.data, entries[i].value.len);
+	return to;
+}
+
+static int
+encode_columns(const struct entry *entries, size_t count, struct buf *columns,
+               struct buf *versions, struct err *err)
 {
 	uint64_t base = VERSION_MAX, last = 0, expires = 0;
 	uint64_t shared = 0, key_len = 0, val_len = 0;
@@ -148,7 +132,6 @@ sst_columns_encode(const struct entry *entries, size_t count,
 	size_t bytes = SST_COLUMNS_HEAD_MAX;
 	unsigned char *to;
 
-	assert(count);
 	for (size_t i = 0; i < count; i++) {
 		const struct entry *e = &entries[i];
 		uint32_t n = i ? shared_with(e[-1].key, e->key) : 0;
@@ -167,7 +150,7 @@ sst_columns_encode(const struct entry *entries, size_t count,
 	expires_w = width_of(expires);
 	bytes += count * (1 + shared_w + key_w + val_w + expires_w);
 	if (buf_reserve(columns, bytes, err) ||
-	    put_versions(entries, count, base, version_width_of(last - base),
+	    put_versions(entries, count, base, bit_width_of(last - base),
 	                 versions, err))
 		return LSMKV_ENOMEM;
 
@@ -190,16 +173,107 @@ sst_columns_encode(const struct entry *entries, size_t count,
 		to = put_number(to, entries[i].value.len, val_w);
 	for (size_t i = 0; i < count; i++)
 		to = put_number(to, entries[i].expires, expires_w);
-	for (size_t i = 0; i < count; i++) {
-		struct slice key = entries[i].key;
-		size_t n = i ? shared_with(entries[i - 1].key, key) : 0;
-
-		to = put_bytes(to, key.data + n, key.len - n);
-	}
-	for (size_t i = 0; i < count; i++)
-		to = put_bytes(to, entries[i].value.data, entries[i].value.len);
+	to = put_keys(to, entries, count);
+	to = put_values(to, entries, count);
 	columns->len = (size_t)(to - columns->data);
 	return 0;
+}
+
+/* ---- writing the front ---- */
+
+/* The columns of a front, in their order. */
+enum { KIND, SHARED, KEY_LEN, VAL_LEN, EXPIRES, VERSION, NUMBERS };
+
+#define FRONT_COLUMN_HEAD_MAX (VARINT_MAX + 1u)
+
+static inline uint64_t
+number_of(const struct entry *entries, size_t i, int column)
+{
+	const struct entry *e = &entries[i];
+
+	switch (column) {
+	case KIND:
+		return (uint64_t)e->kind;
+	case SHARED:
+		return i ? shared_with(e[-1].key, e->key) : 0;
+	case KEY_LEN:
+		return e->key.len;
+	case VAL_LEN:
+		return e->value.len;
+	case EXPIRES:
+		return e->expires;
+	default:
+		return e->version;
+	}
+}
+
+static int
+put_column(const struct entry *entries, size_t count, int column,
+           struct buf *front, struct err *err)
+{
+	uint64_t least = UINT64_MAX, most = 0;
+	unsigned char *to;
+	unsigned width;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t v = number_of(entries, i, column);
+
+		least = v < least ? v : least;
+		most = v > most ? v : most;
+	}
+	width = bit_width_of(most - least);
+	if (buf_reserve(front,
+	                FRONT_COLUMN_HEAD_MAX + packed_bytes(count, width),
+	                err))
+		return LSMKV_ENOMEM;
+	to = put_varint(front->data + front->len, least);
+	*to++ = (unsigned char)width;
+	memset(to, 0, packed_bytes(count, width));
+	if (width)
+		for (size_t i = 0; i < count; i++)
+			put_bits(to, i * width,
+			         number_of(entries, i, column) - least, width);
+	front->len = (size_t)(to - front->data) + packed_bytes(count, width);
+	return 0;
+}
+
+static int
+encode_packed(const struct entry *entries, size_t count, struct buf *values,
+              struct buf *front, struct err *err)
+{
+	size_t before = front->len, bytes = 0;
+	unsigned char *to;
+	int code;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += entries[i].key.len + entries[i].value.len;
+	if (buf_reserve(values, bytes, err))
+		return LSMKV_ENOMEM;
+	code = buf_put_varint(front, count, err);
+	for (int column = 0; !code && column < NUMBERS; column++)
+		code = put_column(entries, count, column, front, err);
+	/* The values will take the place of the keys. */
+	to = values->data + values->len;
+	bytes = (size_t)(put_keys(to, entries, count) - to);
+	if (!code)
+		code = sst_pack(slice_make(to, bytes), front, err);
+	if (code) {
+		front->len = before;
+		return code;
+	}
+	to = put_values(to, entries, count);
+	values->len = (size_t)(to - values->data);
+	return 0;
+}
+
+int
+sst_columns_encode(const struct entry *entries, size_t count,
+                   struct buf *columns, struct buf *front, struct buf *versions,
+                   struct err *err)
+{
+	assert(count);
+	return front ? encode_packed(entries, count, columns, front, err)
+	             : encode_columns(entries, count, columns, versions, err);
 }
 
 /* ---- reading ---- */
@@ -218,81 +292,200 @@ sst_columns_versions_bytes(struct slice tail, uint64_t count)
 	return packed_bytes(count, width) + 1;
 }
 
+/* The least and the greatest number of a column. */
+struct extent {
+	uint64_t least, most;
+};
+
+static const struct extent extent_of_none = { UINT64_MAX, 0 };
+
+static inline void
+widen(struct extent *x, uint64_t v)
+{
+	x->least = v < x->least ? v : x->least;
+	x->most = v > x->most ? v : x->most;
+}
+
+/* What the numbers of a block come to. */
+struct sums {
+	struct extent kind, shared, key_len, val_len, expires, version;
+	uint64_t key_bytes, val_bytes, rows;
+};
+
+/* Checks each entry by itself; NULL, or what is wrong. */
+static const char *
+add_up(const struct sst_columns *c, struct sums *s)
+{
+	s->kind = s->shared = s->key_len = extent_of_none;
+	s->val_len = s->expires = s->version = extent_of_none;
+	s->key_bytes = s->val_bytes = s->rows = 0;
+	for (uint32_t i = 0; i < c->count; i++) {
+		uint64_t kind = sst_column_number(&c->kind, i);
+		uint64_t shared = sst_column_number(&c->shared, i);
+		uint64_t key_len = sst_column_number(&c->key_len, i);
+		uint64_t val_len = sst_column_number(&c->val_len, i);
+		uint64_t expires = sst_column_number(&c->expires, i);
+		uint64_t delta = sst_column_above(&c->version, i);
+
+		if (kind > ENTRY_TOMBSTONE || !key_len ||
+		    key_len > ENTRY_KEY_MAX || val_len > ENTRY_VALUE_MAX ||
+		    shared > key_len || delta > UINT64_MAX - c->version.least ||
+		    (kind == ENTRY_TOMBSTONE && val_len))
+			return "has an entry that is damaged";
+		widen(&s->kind, kind);
+		widen(&s->shared, shared);
+		widen(&s->key_len, key_len);
+		widen(&s->val_len, val_len);
+		widen(&s->expires, expires);
+		widen(&s->version, c->version.least + delta);
+		s->key_bytes += key_len - shared;
+		s->val_bytes += val_len;
+		s->rows += 1 + varint_size(delta) + varint_size(key_len) +
+		           key_len + val_len;
+		if (kind != ENTRY_TOMBSTONE)
+			s->rows += varint_size(val_len);
+		if (expires)
+			s->rows += varint_size(expires);
+	}
+	return NULL;
+}
+
+/* Is it as narrow as a writer makes a packed one? */
+static bool
+fits(const struct sst_column *c, const struct extent *x)
+{
+	return c->least == x->least &&
+	       c->width == bit_width_of(x->most - x->least);
+}
+
+/* Keys and values are there: do they have the lengths that they should? */
+static const char *
+check_lengths(struct sst_columns *c, const struct sums *s, size_t key_bytes,
+              size_t val_bytes, size_t rows_max)
+{
+	if (s->key_bytes != key_bytes || s->val_bytes != val_bytes)
+		return "has another length than its entries";
+	if (s->rows > rows_max)
+		return "is bigger than blocks of this file are";
+	c->rows = (size_t)s->rows;
+	return NULL;
+}
+
+static const char too_wide[] = "has columns of another width than they need";
+
+/* A column of whole bytes, at r. */
+static void
+lay_bytes(struct sst_column *c, struct reader *r, uint32_t count,
+          unsigned width)
+{
+	c->bits = r->at;
+	c->least = 0;
+	c->width = 8 * width;
+	r->at += (size_t)count * width;
+}
+
 const char *
 sst_columns_open(struct sst_columns *c, struct slice columns,
                  struct slice versions, uint32_t count, size_t rows_max)
 {
 	struct reader r = reader_make(columns);
-	uint64_t most_shared = 0, most_key = 0, most_val = 0, most_expires = 0;
-	uint64_t most_delta = 0, least_delta = UINT64_MAX, keys = 0, values = 0,
-		 rows = 0;
-	uint64_t numbers;
+	unsigned shared_w, key_w, val_w, expires_w;
+	const char *wrong;
+	struct sums s;
 
 	c->count = count;
 	if (reader_varint(&r) != count)
 		return "has another entry count than the index says";
-	c->base = reader_varint(&r);
-	c->shared_width = reader_u8(&r);
-	c->key_width = reader_u8(&r);
-	c->val_width = reader_u8(&r);
-	c->expires_width = reader_u8(&r);
-	if (r.failed || c->shared_width > 4 || c->key_width > 4 ||
-	    c->val_width > 4 || c->expires_width > 8)
+	c->version.least = reader_varint(&r);
+	shared_w = reader_u8(&r);
+	key_w = reader_u8(&r);
+	val_w = reader_u8(&r);
+	expires_w = reader_u8(&r);
+	if (r.failed || shared_w > 4 || key_w > 4 || val_w > 4 || expires_w > 8)
 		return "has a damaged head";
-	numbers = (uint64_t)1 + c->shared_width + c->key_width + c->val_width +
-	          c->expires_width;
-	if (count > reader_left(&r) / numbers)
+	if (count >
+	    reader_left(&r) / (1 + shared_w + key_w + val_w + expires_w))
 		return "is too short for its entries";
-	c->kind = r.at;
-	c->shared = c->kind + count;
-	c->key_len = c->shared + (size_t)count * c->shared_width;
-	c->val_len = c->key_len + (size_t)count * c->key_width;
-	c->expires = c->val_len + (size_t)count * c->val_width;
-	c->keys = c->expires + (size_t)count * c->expires_width;
+	lay_bytes(&c->kind, &r, count, 1);
+	lay_bytes(&c->shared, &r, count, shared_w);
+	lay_bytes(&c->key_len, &r, count, key_w);
+	lay_bytes(&c->val_len, &r, count, val_w);
+	lay_bytes(&c->expires, &r, count, expires_w);
+	c->version.bits = versions.data;
+	c->version.width = versions.data[versions.len - 1];
+	c->keys = r.at;
 
-	c->versions = versions.data;
-	c->version_width = versions.data[versions.len - 1];
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t shared = number(c->shared, i, c->shared_width);
-		uint64_t key_len = number(c->key_len, i, c->key_width);
-		uint64_t val_len = number(c->val_len, i, c->val_width);
-		uint64_t expires = number(c->expires, i, c->expires_width);
-		uint64_t delta = version_delta(c, i);
-
-		if (c->kind[i] > ENTRY_TOMBSTONE || !key_len ||
-		    key_len > ENTRY_KEY_MAX || val_len > ENTRY_VALUE_MAX ||
-		    shared > key_len || delta > UINT64_MAX - c->base ||
-		    (c->kind[i] == ENTRY_TOMBSTONE && val_len))
-			return "has an entry that is damaged";
-		most_shared = shared > most_shared ? shared : most_shared;
-		most_key = key_len > most_key ? key_len : most_key;
-		most_val = val_len > most_val ? val_len : most_val;
-		most_expires = expires > most_expires ? expires : most_expires;
-		most_delta = delta > most_delta ? delta : most_delta;
-		least_delta = delta < least_delta ? delta : least_delta;
-		keys += key_len - shared;
-		values += val_len;
-		rows += 1 + varint_size(delta) + varint_size(key_len) +
-		        key_len + val_len;
-		if (c->kind[i] != ENTRY_TOMBSTONE)
-			rows += varint_size(val_len);
-		if (expires)
-			rows += varint_size(expires);
-	}
-	if (!c->base || least_delta ||
-	    width_of(most_shared) != c->shared_width ||
-	    width_of(most_key) != c->key_width ||
-	    width_of(most_val) != c->val_width ||
-	    width_of(most_expires) != c->expires_width ||
-	    version_width_of(most_delta) != c->version_width)
-		return "has columns of another width than they need";
-	if (keys + values != (uint64_t)(r.end - c->keys))
+	wrong = add_up(c, &s);
+	if (wrong)
+		return wrong;
+	if (!c->version.least || !fits(&c->version, &s.version) ||
+	    width_of(s.shared.most) != shared_w ||
+	    width_of(s.key_len.most) != key_w ||
+	    width_of(s.val_len.most) != val_w ||
+	    width_of(s.expires.most) != expires_w)
+		return too_wide;
+	if (s.key_bytes > reader_left(&r))
 		return "has another length than its entries";
-	if (rows > rows_max)
-		return "is bigger than blocks of this file are";
-	c->values = c->keys + keys;
-	c->rows = (size_t)rows;
-	return NULL;
+	c->values = c->keys + s.key_bytes;
+	return check_lengths(c, &s, (size_t)s.key_bytes,
+	                     (size_t)(r.end - c->values), rows_max);
+}
+
+/* A column of a front, at r. */
+static void
+lay_packed(struct sst_column *c, struct reader *r, uint64_t count)
+{
+	c->least = reader_varint(r);
+	c->width = reader_u8(r);
+	if (c->width > PACKED_MAX && c->width != 64)
+		r->failed = true;
+	c->bits = reader_take(r, packed_bytes(count, c->width)).data;
+}
+
+size_t
+sst_front_open(struct sst_columns *c, struct sst_packed *keys,
+               struct slice block, uint64_t count, size_t rows_max)
+{
+	struct reader r = reader_make(block);
+	size_t numbers, taken;
+
+	/* Numbers that are all alike take no room, however many they are. */
+	if (count > rows_max || count > UINT32_MAX)
+		return 0;
+	if (reader_varint(&r) != count)
+		return 0;
+	c->count = (uint32_t)count;
+	lay_packed(&c->kind, &r, count);
+	lay_packed(&c->shared, &r, count);
+	lay_packed(&c->key_len, &r, count);
+	lay_packed(&c->val_len, &r, count);
+	lay_packed(&c->expires, &r, count);
+	lay_packed(&c->version, &r, count);
+	if (r.failed)
+		return 0;
+	numbers = (size_t)(r.at - block.data);
+	taken = sst_packed_open(keys, slice_make(r.at, block.len - numbers),
+	                        rows_max);
+	return taken ? numbers + taken : 0;
+}
+
+const char *
+sst_front_check(struct sst_columns *c, struct slice keys, struct slice values,
+                size_t rows_max)
+{
+	struct sums s;
+	const char *wrong = add_up(c, &s);
+
+	if (wrong)
+		return wrong;
+	if (!s.version.least || !fits(&c->kind, &s.kind) ||
+	    !fits(&c->shared, &s.shared) || !fits(&c->key_len, &s.key_len) ||
+	    !fits(&c->val_len, &s.val_len) || !fits(&c->expires, &s.expires) ||
+	    !fits(&c->version, &s.version))
+		return too_wide;
+	c->keys = keys.data;
+	c->values = values.data;
+	return check_lengths(c, &s, keys.len, values.len, rows_max);
 }
 
 const char *
@@ -304,11 +497,11 @@ sst_columns_to_rows(const struct sst_columns *c, unsigned char *to,
 	uint64_t last_version = 0;
 
 	for (uint32_t i = 0; i < c->count; i++) {
-		size_t shared = number(c->shared, i, c->shared_width);
-		size_t key_len = number(c->key_len, i, c->key_width);
-		size_t val_len = number(c->val_len, i, c->val_width);
-		uint64_t expires = number(c->expires, i, c->expires_width);
-		uint64_t delta = version_delta(c, i);
+		size_t shared = (size_t)sst_column_number(&c->shared, i);
+		size_t key_len = (size_t)sst_column_number(&c->key_len, i);
+		size_t val_len = (size_t)sst_column_number(&c->val_len, i);
+		uint64_t expires = sst_column_number(&c->expires, i);
+		uint64_t delta = sst_column_above(&c->version, i);
 
 		/* Behind the last key: longer, or greater where they part,
 		   or the same with an older version. */
@@ -320,8 +513,9 @@ sst_columns_to_rows(const struct sst_columns *c, unsigned char *to,
 			return "has entries out of order";
 
 		at[i] = (uint32_t)(to - start);
-		to = entry_put_head(to, (enum entry_kind)c->kind[i], delta,
-		                    key_len, val_len, expires);
+		to = entry_put_head(
+			to, (enum entry_kind)sst_column_number(&c->kind, i),
+			delta, key_len, val_len, expires);
 		/* last.data stands before `to`, in this same block. */
 		to = put_bytes(to, last.data, shared);
 		to = put_bytes(to, from, key_len - shared);

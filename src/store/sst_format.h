@@ -33,13 +33,15 @@
 /*
  * The type byte of a block. Rows are entries one after the other; a data
  * block of several entries is written as columns (sst_columns.h) since format
- * version 2.
+ * version 2, and packed, where that is smaller, since version 3.
  */
 enum sst_block_type {
 	SST_RAW = 0,
 	SST_DEFLATED = 1,
 	SST_COLUMNS = 2,
 	SST_COLUMNS_DEFLATED = 3,
+	SST_PACKED = 4,
+	SST_PACKED_DEFLATED = 5,
 };
 
 struct sst_footer {

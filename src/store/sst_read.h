@@ -23,8 +23,9 @@ struct sst_block {
 	const unsigned char *end;  /* behind them */
 	uint32_t *at;              /* of each entry in data, ascending */
 	uint32_t count;            /* entries; at least 1 */
-	uint32_t raw;              /* bytes of its payload, inflated */
-	bool deflated;             /* how it stands on the disk */
+	uint32_t raw;              /* bytes of its payload, inflated, and of
+				      its keys, unpacked */
+	bool packed, deflated;     /* how it stands on the disk */
 	unsigned char tags[];      /* a byte of each key's hash, so that memchr
 				      finds a key, if it was made with tags;
 				      then at[], then data */

@@ -98,9 +98,12 @@ make_entry(unsigned i, uint64_t version)
 
 /* ---- SST ---- */
 
+/* digits: keys without likeness, which blocks hold packed. */
 static void
-make_sst(const char *name, const struct sst_options *options, unsigned count)
+make_sst(const char *name, const struct sst_options *options, unsigned count,
+         bool digits)
 {
+	char key[32];
 	struct sst_info info = SST_INFO_INIT;
 	struct sst_writer *w = NULL;
 	struct err err = ERR_INIT;
@@ -111,6 +114,11 @@ make_sst(const char *name, const struct sst_options *options, unsigned count)
 		/* Two versions of each key, the newer one first. */
 		struct entry e = make_entry(i, 1000 + i - 2 * (i % 2));
 
+		if (digits)
+			e.key = slice_make(
+				key, (size_t)snprintf(
+					     key, sizeof(key), "%02x%010x",
+					     i / 2, (i / 2 + 1) * 2654435761u));
 		must(sst_writer_add(w, &e, &err), &err);
 	}
 	must(sst_writer_finish(w, &info, &err), &err);
@@ -127,11 +135,14 @@ make_ssts(void)
 	static const struct sst_options raw = { 256, 0, 0 };
 	static const struct sst_options filter = { 256, 10, 0 };
 	static const struct sst_options deflated = { 1024, 10, 6 };
+	static const struct sst_options large = { 1024, 0, 0 };
 
-	make_sst("one-entry", &raw, 1);
-	make_sst("raw-blocks", &raw, 12);
-	make_sst("raw-blocks-filter", &filter, 9);
-	make_sst("deflated-blocks", &deflated, 60);
+	make_sst("one-entry", &raw, 1, false);
+	make_sst("raw-blocks", &raw, 12, false);
+	make_sst("raw-blocks-filter", &filter, 9, false);
+	make_sst("deflated-blocks", &deflated, 60, false);
+	make_sst("packed-raw-blocks", &large, 24, true);
+	make_sst("packed-deflated-blocks", &deflated, 60, true);
 }
 
 /* ---- WAL ---- */

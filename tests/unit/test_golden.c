@@ -32,7 +32,9 @@
 static struct golden {
 	const char *name;
 	uint32_t sst, wal;
-} goldens[] = { { "v1", 1, 1 }, { "v2", 2, 1 }, { "v3", 2, 2 } };
+} goldens[] = {
+	{ "v1", 1, 1 }, { "v2", 2, 1 }, { "v3", 2, 2 }, { "v4", 3, 2 }
+};
 
 /* One line of the expected content, decoded. */
 struct expected {
@@ -188,9 +190,18 @@ assert_verifies(const char *path)
 	free(text);
 }
 
+/* Notes which of deflated (1) and packed (2) the block is. */
+static int
+note_block(void *arg, const struct sst_block_info *b)
+{
+	((bool *)arg)[(b->packed ? 2 : 0) + (b->deflated ? 1 : 0)] = true;
+	return 0;
+}
+
 /*
  * Each golden store is worth something: SSTs of its version in levels 0 to 2,
- * records in a log of its version, and entries of all kinds.
+ * with blocks stored in every way that it knows, records in a log of its
+ * version, and entries of all kinds.
  */
 static void
 test_golden_has_everything(void **state)
@@ -203,6 +214,7 @@ test_golden_has_everything(void **state)
 	struct content c = read_content(g->name);
 	struct wal_scan scan;
 	uint64_t tombstones = 0, expiring = 0;
+	bool ways[4] = { false };
 	unsigned levels = 0, kinds = 0;
 
 	assert_int_equal(fs_dir_open(&dir, golden, false, NULL), 0);
@@ -213,12 +225,15 @@ test_golden_has_everything(void **state)
 		assert_int_equal(
 			sst_open(&t, dir, &m.files[i].info, NULL, NULL), 0);
 		assert_int_equal(sst_format_version(t), g->sst);
+		assert_int_equal(sst_blocks(t, note_block, ways, NULL), 0);
 		sst_unref(t);
 		levels |= 1u << m.files[i].level;
 		tombstones += m.files[i].info.tombstones;
 		expiring += m.files[i].info.min_expires != 0;
 	}
 	assert_int_equal(levels & 7u, 7u);
+	for (unsigned way = 0; way < 4; way++)
+		assert_int_equal(ways[way], way < 2 || g->sst > 2);
 	assert_true(tombstones > 0);
 	assert_true(expiring > 0);
 	assert_int_equal(wal_replay(dir, m.wal_oldest, NULL, NULL, &log, NULL),
@@ -283,6 +298,9 @@ main(void)
 		cmocka_unit_test_prestate(test_golden_has_everything,
 		                          &goldens[2]),
 		cmocka_unit_test_prestate(test_golden_opens, &goldens[2]),
+		cmocka_unit_test_prestate(test_golden_has_everything,
+		                          &goldens[3]),
+		cmocka_unit_test_prestate(test_golden_opens, &goldens[3]),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);

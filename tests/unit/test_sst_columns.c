@@ -14,6 +14,7 @@
 
 #include "store/sst.h"
 #include "store/sst_columns.h"
+#include "store/sst_pack.h"
 
 #define MOST 64u
 
@@ -26,8 +27,14 @@ struct set {
 };
 
 struct coded {
-	struct buf columns, versions;
+	struct buf columns, front, versions;
+	bool pack; /* there is a front, else versions */
 };
+
+#define CODED(pack)                                                            \
+	{                                                                      \
+		BUF_INIT, BUF_INIT, BUF_INIT, (pack)                           \
+	}
 
 static uint64_t seed = 42;
 
@@ -93,8 +100,10 @@ encode(const struct set *s, struct coded *c)
 	struct err err = ERR_INIT;
 
 	buf_clear(&c->columns);
+	buf_clear(&c->front);
 	buf_clear(&c->versions);
 	assert_int_equal(sst_columns_encode(s->entry, s->count, &c->columns,
+	                                    c->pack ? &c->front : NULL,
 	                                    &c->versions, &err),
 	                 0);
 	assert_int_equal(
@@ -102,6 +111,7 @@ encode(const struct set *s, struct coded *c)
 		c->versions.len);
 	/* What loads of eight bytes may touch. */
 	assert_int_equal(buf_reserve(&c->columns, SST_COLUMNS_SLACK, &err), 0);
+	assert_int_equal(buf_reserve(&c->front, SST_PACK_SLACK, &err), 0);
 	assert_int_equal(buf_reserve(&c->versions, SST_COLUMNS_SLACK, &err), 0);
 }
 
@@ -109,7 +119,37 @@ static void
 release(struct coded *c)
 {
 	buf_release(&c->columns);
+	buf_release(&c->front);
 	buf_release(&c->versions);
+}
+
+static const char *
+open_columns(struct sst_columns *columns, const struct coded *c, uint32_t count,
+             size_t rows_max)
+{
+	static unsigned char unpacked[4096];
+	struct sst_packed p;
+	size_t taken;
+
+	if (!c->pack)
+		return sst_columns_open(columns, buf_slice(&c->columns),
+		                        buf_slice(&c->versions), count,
+		                        rows_max);
+	taken = sst_front_open(columns, &p, buf_slice(&c->front), count,
+	                       rows_max);
+	if (!taken || taken != c->front.len || p.count > 2048)
+		return "a front that cannot be";
+	if (!sst_unpack(&p, unpacked))
+		return "packed keys that are damaged";
+	return sst_front_check(columns, slice_make(unpacked, p.count),
+	                       buf_slice(&c->columns), rows_max);
+}
+
+/* Every test runs with keys among the columns and with packed ones. */
+static bool
+packs(void **state)
+{
+	return *state != NULL;
 }
 
 /* NULL, and the entries in rows, or what is wrong. */
@@ -120,9 +160,7 @@ decode(const struct coded *c, uint32_t count, struct entry *entries,
 	struct sst_columns columns;
 	struct err err = ERR_INIT;
 	uint32_t at[MOST];
-	const char *wrong =
-		sst_columns_open(&columns, buf_slice(&c->columns),
-	                         buf_slice(&c->versions), count, 1u << 20);
+	const char *wrong = open_columns(&columns, c, count, 1u << 20);
 
 	if (wrong)
 		return wrong;
@@ -136,7 +174,7 @@ decode(const struct coded *c, uint32_t count, struct entry *entries,
 		struct reader r = { rows->data + at[i], rows->data + rows->len,
 			            false };
 
-		if (!entry_decode(&r, columns.base, &entries[i]))
+		if (!entry_decode(&r, columns.version.least, &entries[i]))
 			fail_msg("row %u does not decode", i);
 		assert_ptr_equal(r.at, i + 1 < count ? rows->data + at[i + 1]
 		                                     : rows->data + rows->len);
@@ -155,9 +193,9 @@ assert_same(const struct entry *a, const struct entry *b)
 }
 
 static void
-check_set(const struct set *s)
+check_set(const struct set *s, bool pack)
 {
-	struct coded c = { BUF_INIT, BUF_INIT };
+	struct coded c = CODED(pack);
 	struct buf rows = BUF_INIT;
 	struct entry back[MOST];
 	unsigned char tags[MOST];
@@ -182,12 +220,11 @@ test_round_trip(void **state)
 {
 	struct set s;
 
-	(void)state;
 	for (uint32_t count = 1; count <= MOST; count++) {
 		make_set(&s, count, 1, 100);
-		check_set(&s);
+		check_set(&s, packs(state));
 		make_set(&s, count, 1u << 30, 1u << 21);
-		check_set(&s);
+		check_set(&s, packs(state));
 	}
 }
 
@@ -197,7 +234,6 @@ test_versions_of_every_width(void **state)
 {
 	struct set s;
 
-	(void)state;
 	for (unsigned bits = 0; bits < 64; bits++) {
 		uint64_t delta = (uint64_t)1 << bits;
 
@@ -207,32 +243,45 @@ test_versions_of_every_width(void **state)
 		add(&s, "c", 1 + delta - 1, ENTRY_TEXT, 3, 0);
 		add(&s, "c", delta > 1 ? delta - 1 : 0, ENTRY_TEXT, 3, 0);
 		s.count -= delta <= 2;
-		check_set(&s);
+		check_set(&s, packs(state));
 	}
 	s.count = 0;
 	add(&s, "a", UINT64_MAX, ENTRY_TEXT, 3, UINT64_MAX);
 	add(&s, "b", 1, ENTRY_BYTES, 0, 0);
-	check_set(&s);
+	check_set(&s, packs(state));
 	s.entry[1].version = UINT64_MAX;
-	check_set(&s);
+	check_set(&s, packs(state));
 }
 
 /* A block whose entries are alike takes no bytes for what is alike. */
 static void
 test_what_is_zero_takes_no_room(void **state)
 {
-	struct coded c = { BUF_INIT, BUF_INIT };
+	struct coded c = CODED(packs(state));
 	struct set s = { .count = 0 };
 
-	(void)state;
 	add(&s, "a", 7, ENTRY_TEXT, 0, 0);
 	add(&s, "b", 7, ENTRY_TEXT, 0, 0);
 	add(&s, "c", 7, ENTRY_TEXT, 0, 0);
 	encode(&s, &c);
 	/* count, base, four widths; kind, key length and key of each */
-	assert_int_equal(c.columns.len, 1 + 1 + 4 + 3 * 3);
-	assert_int_equal(c.versions.len, 1);
+	assert_int_equal(c.columns.len, c.pack ? 0 : 1 + 1 + 4 + 3 * 3);
+	/* count, least and width of six columns; keys, each one of three that
+	   are a run: two bits */
+	assert_int_equal(c.front.len, c.pack ? 1 + 6 * 2 + 1 + 2 + 1 + 1 : 0);
+	assert_int_equal(c.versions.len, c.pack ? 0 : 1);
 	release(&c);
+}
+
+static unsigned char *
+byte_of(struct coded *c, size_t i)
+{
+	struct buf *part[] = { &c->columns, &c->front, &c->versions };
+	unsigned n = 0;
+
+	for (; i >= part[n]->len; n++)
+		i -= part[n]->len;
+	return &part[n]->data[i];
 }
 
 /*
@@ -242,20 +291,17 @@ test_what_is_zero_takes_no_room(void **state)
 static void
 test_every_changed_byte(void **state)
 {
-	struct coded c = { BUF_INIT, BUF_INIT }, again = { BUF_INIT, BUF_INIT };
+	struct coded c = CODED(packs(state)), again = CODED(c.pack);
 	struct buf rows = BUF_INIT;
 	struct entry back[MOST];
-	struct set s;
+	struct set s, copy;
 	size_t refused = 0, total;
 
-	(void)state;
 	make_set(&s, 40, 5, 1u << 20);
 	encode(&s, &c);
-	total = c.columns.len + c.versions.len;
+	total = c.columns.len + c.front.len + c.versions.len;
 	for (size_t i = 0; i < total; i++) {
-		unsigned char *byte =
-			i < c.columns.len ? &c.columns.data[i]
-					  : &c.versions.data[i - c.columns.len];
+		unsigned char *byte = byte_of(&c, i);
 
 		for (unsigned bit = 0; bit < 8; bit++) {
 			*byte ^= (unsigned char)(1u << bit);
@@ -272,21 +318,20 @@ test_every_changed_byte(void **state)
 				                        back[n - 1].version,
 				                        back[n].key,
 				                        back[n].version) < 0);
-			buf_clear(&again.columns);
-			buf_clear(&again.versions);
-			assert_int_equal(sst_columns_encode(
-						 back, s.count, &again.columns,
-						 &again.versions, NULL),
-			                 0);
+			memcpy(copy.entry, back, sizeof(back));
+			copy.count = s.count;
+			encode(&copy, &again);
 			assert_true(slice_equal(buf_slice(&again.columns),
 			                        buf_slice(&c.columns)));
-			/* All but the padding of the packed versions. */
+			/* All but the padding of what is packed, and an
+			   alphabet with what no key has. */
 			assert_int_equal(again.versions.len, c.versions.len);
+			assert_true(again.front.len <= c.front.len);
 			*byte ^= (unsigned char)(1u << bit);
 		}
 	}
 	/* Lengths and widths cannot change unseen; keys and values can. */
-	assert_true(refused > (size_t)8 * 3 * s.count);
+	assert_true(refused > (size_t)8 * (c.pack ? 1 : 3) * s.count);
 	release(&c);
 	release(&again);
 	buf_release(&rows);
@@ -296,13 +341,12 @@ test_every_changed_byte(void **state)
 static void
 test_every_cut(void **state)
 {
-	struct coded c = { BUF_INIT, BUF_INIT };
+	struct coded c = CODED(packs(state));
 	struct buf rows = BUF_INIT;
 	struct entry back[MOST];
 	struct set s;
 	size_t len;
 
-	(void)state;
 	make_set(&s, 20, 5, 1000);
 	encode(&s, &c);
 	len = c.columns.len;
@@ -313,6 +357,12 @@ test_every_cut(void **state)
 	c.columns.len = len + 1;
 	assert_non_null(decode(&c, s.count, back, &rows, NULL));
 	c.columns.len = len;
+	len = c.front.len;
+	for (size_t cut = 0; cut < len; cut++) {
+		c.front.len = cut;
+		assert_non_null(decode(&c, s.count, back, &rows, NULL));
+	}
+	c.front.len = len;
 	assert_non_null(decode(&c, s.count + 1, back, &rows, NULL));
 	assert_non_null(decode(&c, s.count - 1, back, &rows, NULL));
 	assert_null(decode(&c, s.count, back, &rows, NULL));
@@ -330,12 +380,11 @@ test_order(void **state)
 		{ "ab", "aa" },
 		{ "a", "a" },
 	};
-	struct coded c = { BUF_INIT, BUF_INIT };
+	struct coded c = CODED(packs(state));
 	struct buf rows = BUF_INIT;
 	struct entry back[MOST];
 	struct set s;
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		s.count = 0;
 		add(&s, keys[i][0], 3, ENTRY_TEXT, 1, 0);
@@ -352,27 +401,22 @@ test_order(void **state)
 static void
 test_rows_are_bounded(void **state)
 {
-	struct coded c = { BUF_INIT, BUF_INIT };
+	struct coded c = CODED(packs(state));
 	struct sst_columns columns;
 	struct set s;
 
-	(void)state;
 	make_set(&s, 30, 5, 1000);
 	encode(&s, &c);
-	assert_null(sst_columns_open(&columns, buf_slice(&c.columns),
-	                             buf_slice(&c.versions), s.count, 1 << 20));
-	assert_null(sst_columns_open(&columns, buf_slice(&c.columns),
-	                             buf_slice(&c.versions), s.count,
-	                             columns.rows));
-	assert_non_null(sst_columns_open(&columns, buf_slice(&c.columns),
-	                                 buf_slice(&c.versions), s.count,
-	                                 columns.rows - 1));
+	assert_null(open_columns(&columns, &c, s.count, 1 << 20));
+	assert_null(open_columns(&columns, &c, s.count, columns.rows));
+	assert_non_null(open_columns(&columns, &c, s.count, columns.rows - 1));
 	release(&c);
 }
 
 int
 main(void)
 {
+	static char packed[] = "packed";
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_versions_of_every_width),
@@ -381,6 +425,14 @@ main(void)
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_rows_are_bounded),
+		cmocka_unit_test_prestate(test_round_trip, packed),
+		cmocka_unit_test_prestate(test_versions_of_every_width, packed),
+		cmocka_unit_test_prestate(test_what_is_zero_takes_no_room,
+		                          packed),
+		cmocka_unit_test_prestate(test_every_changed_byte, packed),
+		cmocka_unit_test_prestate(test_every_cut, packed),
+		cmocka_unit_test_prestate(test_order, packed),
+		cmocka_unit_test_prestate(test_rows_are_bounded, packed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
