@@ -266,6 +266,8 @@ print_engines(void)
 int
 main(int argc, char **argv)
 {
+	unsigned failed = 0;
+
 	parse(argc, argv);
 	print_engines();
 	for (unsigned t = 0; t < settings.turns; t++)
@@ -280,15 +282,17 @@ main(int argc, char **argv)
 				                     : !suites[s].by_default) ||
 				    (suites[s].once && t))
 					continue;
-				measure(e, &suites[s], t);
+				if (!measure(e, &suites[s], t))
+					failed++;
 			}
 	memory_group_remove();
 	table_print();
 	goals_print();
-	if (settings.json)
-		json_write(settings.json);
 	if (settings.picture)
 		picture_write(settings.picture);
 	rmdir(settings.dir);
-	return 0;
+	if (failed)
+		fprintf(stderr, "bench: %u measurement%s failed\n", failed,
+		        failed == 1 ? "" : "s");
+	return failed ? 1 : 0;
 }

@@ -111,7 +111,7 @@ footprint_children_peak_mb(void)
 	return (double)atomic_load(&children_peak_kb) / 1024;
 }
 
-/* ---- bytes written, bytes on disk ---- */
+/* ---- bytes written and read, bytes on disk ---- */
 
 static void
 add_written(const char *pid, uint64_t *sum)
@@ -119,14 +119,32 @@ add_written(const char *pid, uint64_t *sum)
 	*sum += proc_number(pid, "io", "write_bytes:");
 }
 
-uint64_t
-footprint_written(void)
+static void
+add_read(const char *pid, uint64_t *sum)
+{
+	*sum += proc_number(pid, "io", "read_bytes:");
+}
+
+static uint64_t
+with_children(void (*add)(const char *pid, uint64_t *sum))
 {
 	uint64_t sum = 0;
 
-	add_written("self", &sum); /* and children that were waited for */
-	for_children(add_written, &sum);
+	add("self", &sum); /* and children that were waited for */
+	for_children(add, &sum);
 	return sum;
+}
+
+uint64_t
+footprint_written(void)
+{
+	return with_children(add_written);
+}
+
+uint64_t
+footprint_read(void)
+{
+	return with_children(add_read);
 }
 
 uint64_t

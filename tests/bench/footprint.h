@@ -23,6 +23,13 @@ double footprint_children_peak_mb(void); /* of a child, while watched */
  */
 uint64_t footprint_written(void);
 
+/*
+ * Bytes that the disk had to be read for, counted alike: read_bytes there, by
+ * pread(2), through a map, readahead included. What the page cache holds is
+ * not in it.
+ */
+uint64_t footprint_read(void);
+
 /* Bytes allocated to the files in a directory; to one of them. */
 uint64_t footprint_dir_bytes(const char *path);
 uint64_t footprint_file_bytes(const char *path, const char *name);

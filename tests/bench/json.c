@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Every single figure, with the machine, the versions and the settings, for
- * programs.
+ * programs. The file is written again with what came since, and replaced as a
+ * whole, so that a run that is cut short leaves all that it had measured.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -162,10 +163,13 @@ write_series(FILE *f)
 void
 json_write(const char *path)
 {
-	FILE *f = fopen(path, "w");
+	char half[4096];
+	FILE *f;
 
+	snprintf(half, sizeof(half), "%s.new", path);
+	f = fopen(half, "w");
 	if (!f)
-		bench_die("bench", path, strerror(errno));
+		bench_die("bench", half, strerror(errno));
 	fprintf(f, "{");
 	write_machine(f);
 	write_settings(f);
@@ -175,6 +179,6 @@ json_write(const char *path)
 	fprintf(f, "\"goals\":[");
 	goals_write_json(f);
 	fprintf(f, "]}\n");
-	if (fclose(f))
+	if (fclose(f) || rename(half, path))
 		bench_die("bench", path, strerror(errno));
 }

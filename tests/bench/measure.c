@@ -45,7 +45,14 @@ measure_tell_point(const double point[POINT_FIELDS])
 /* ---- its parent ---- */
 
 static void
-hear(char *line, unsigned engine, unsigned turn)
+save(void)
+{
+	if (settings.json)
+		json_write(settings.json);
+}
+
+static void
+hear(char *line, unsigned engine, const struct suite *suite, unsigned turn)
 {
 	char *at;
 
@@ -61,6 +68,11 @@ hear(char *line, unsigned engine, unsigned turn)
 		double value = strtod(line, &at);
 
 		results_add(engine, at + 1, value);
+		if (suite->once) {
+			fprintf(stderr, "\n  %-8s %-40s %10.6g",
+			        bench_engines[engine]->name, at + 1, value);
+			save();
+		}
 	}
 }
 
@@ -84,7 +96,7 @@ remove_tree(const char *path)
 	rmdir(path);
 }
 
-void
+bool
 measure(unsigned engine, const struct suite *suite, unsigned turn)
 {
 	const struct bench_engine *e = bench_engines[engine];
@@ -92,6 +104,7 @@ measure(unsigned engine, const struct suite *suite, unsigned turn)
 	char dir[2048], line[512];
 	int pipes[2], status;
 	pid_t pid;
+	bool ok;
 	FILE *in;
 
 	snprintf(dir, sizeof(dir), "%s/%s", settings.dir, e->name);
@@ -117,11 +130,14 @@ measure(unsigned engine, const struct suite *suite, unsigned turn)
 	close(pipes[1]);
 	in = fdopen(pipes[0], "r");
 	while (fgets(line, sizeof(line), in))
-		hear(line, engine, turn);
+		hear(line, engine, suite, turn);
 	fclose(in);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
-		bench_die(e->name, suite->name, "it failed");
-	fprintf(stderr, " %.0f s\n", (double)(now_ns() - start) / 1e9);
+	ok = pid >= 0 && waitpid(pid, &status, 0) == pid && !status;
+	fprintf(stderr, "%s%s %.0f s\n", suite->once ? "\n " : "",
+	        ok ? "" : " it failed, after",
+	        (double)(now_ns() - start) / 1e9);
+	save();
 	memory_group_remove();
 	remove_tree(dir);
+	return ok;
 }

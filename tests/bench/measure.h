@@ -12,8 +12,12 @@
 #include "bench/results.h"
 #include "bench/suites.h"
 
-/* In the parent: engine e does the suite, in an empty directory. */
-void measure(unsigned engine, const struct suite *suite, unsigned turn);
+/*
+ * In the parent: engine e does the suite, in an empty directory. The figures
+ * of a suite that takes long are said on stderr and written to --json as they
+ * come. False: it failed; what it told before counts.
+ */
+bool measure(unsigned engine, const struct suite *suite, unsigned turn);
 
 /* In the measurement: a figure of the row whose name is formatted. */
 void measure_tell(double value, const char *name, ...)

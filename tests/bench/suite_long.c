@@ -84,7 +84,7 @@ suite_long(const struct bench_engine *e, const char *dir)
 	session_open(&s);
 	workload_fill(&s, "long: fill before", 1, 0, before, 0);
 	session_compact(&s);
-	workload_warm_up(&s);
+	workload_warm_up(&s, 0);
 	read_idle(&s, "long: read before");
 
 	written = footprint_written();
@@ -127,7 +127,7 @@ suite_long(const struct bench_engine *e, const char *dir)
 	if (raw > 0)
 		measure_tell((double)(footprint_written() - written) / raw,
 		             "long: write amplification");
-	workload_warm_up(&s);
+	workload_warm_up(&s, 0);
 	idle = read_idle(&s, "long: read after it");
 	measure_tell(beside / idle, "long: p99.9 of reads, beside / after");
 	measure_tell(footprint_peak_mb(), "long: peak memory MB");

@@ -106,7 +106,7 @@ suite_main(const struct bench_engine *e, const char *dir)
 	if (compact_s >= 0)
 		measure_tell(compact_s, "compact s");
 	tell_write_amplification(&s, "compacted");
-	workload_warm_up(&s);
+	workload_warm_up(&s, 0);
 	read_and_scan(&s, "");
 	workload_fill(&s, "overwrite", 1, 0, data.entries, OVERWRITE_S);
 	session_settle();
@@ -129,7 +129,7 @@ suite_cached(const struct bench_engine *e, const char *dir)
 	session_open(&s);
 	workload_fill(&s, "fill, cached", 1, 0, data.entries, 0);
 	session_compact(&s);
-	workload_warm_up(&s);
+	workload_warm_up(&s, 0);
 	read_and_scan(&s, "cached ");
 	session_close(&s);
 }
@@ -175,7 +175,7 @@ suite_mixed(const struct bench_engine *e, const char *dir)
 	session_open(&s);
 	workload_fill(&s, "mixed: fill", 1, 0, data.entries, 0);
 	session_compact(&s);
-	workload_warm_up(&s);
+	workload_warm_up(&s, 0);
 	workload_read(&s, "mixed: read alone", READ, 1);
 	*writer = (struct load){ .session = &s,
 		                 .kind = FILL,

@@ -235,14 +235,16 @@ workload_read(struct session *s, const char *name, enum load_kind kind,
 }
 
 void
-workload_warm_up(struct session *s)
+workload_warm_up(struct session *s, double seconds)
 {
 	/* A block of some 30 entries is missed by fewer than one of 1000. */
-	const struct load like = { .session = s,
-		                   .kind = READ,
-		                   .count = s->data.entries / 4 };
+	struct load like = { .session = s,
+		             .kind = READ,
+		             .count = s->data.entries / 4 };
 	struct histogram *sum = calloc(1, sizeof(*sum));
 
+	if (seconds > 0)
+		like.until = now_ns() + (uint64_t)(seconds * 1e9);
 	run_all(&like, 2, sum);
 	free(sum);
 }

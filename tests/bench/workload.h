@@ -52,8 +52,11 @@ void workload_fill(struct session *s, const char *name, unsigned threads,
                    uint64_t from, uint64_t count, double seconds);
 void workload_read(struct session *s, const char *name, enum load_kind kind,
                    unsigned threads);
-/* Reads so many that every block has been seen; tells nothing. */
-void workload_warm_up(struct session *s);
+/*
+ * Reads so many that every block has been seen (but for no longer than
+ * `seconds`, when that is not 0); tells nothing.
+ */
+void workload_warm_up(struct session *s, double seconds);
 /* Over everything, or `limit` entries; tells the rate. */
 void workload_scan(struct session *s, const char *name, bool backward,
                    uint64_t limit);
