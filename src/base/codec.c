@@ -102,7 +102,7 @@ reader_u64(struct reader *r)
 }
 
 uint64_t
-reader_varint(struct reader *r)
+reader_long_varint(struct reader *r)
 {
 	const unsigned char *at = r->at;
 	uint64_t v = 0;

@@ -101,7 +101,16 @@ uint8_t reader_u8(struct reader *r);
 uint32_t reader_u32(struct reader *r);
 uint64_t reader_u64(struct reader *r);
 /* Fails on more than VARINT_MAX bytes, on overflow, on needless zeros. */
-uint64_t reader_varint(struct reader *r);
+uint64_t reader_long_varint(struct reader *r);
+static inline uint64_t
+reader_varint(struct reader *r)
+{
+	/* Most have one byte. */
+	if (r->at < r->end && *r->at < 0x80 && !r->failed)
+		return *r->at++;
+	return reader_long_varint(r);
+}
+
 /* len bytes, borrowed from what the reader reads. */
 struct slice reader_take(struct reader *r, uint64_t len);
 /* A varint of the length, then as many bytes, borrowed. */

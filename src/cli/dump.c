@@ -155,7 +155,7 @@ dump_wal(struct dump *d, uint64_t number, struct err *err)
 {
 	struct wal_scan scan = { .end = 0 };
 	struct wal_dump w = { .dump = d, .scan = &scan };
-	char name[NAME_MAX_LEN];
+	char name[NAME_MAX_LEN], proof[WAL_PROOF_MAX];
 	int rc;
 
 	fprintf(d->out, "%s\n", name_wal(number, name));
@@ -174,10 +174,10 @@ dump_wal(struct dump *d, uint64_t number, struct err *err)
 	fputc('\n', d->out);
 	if (scan.later_synced)
 		return err_set(err, LSMKV_ECORRUPT,
-		               "%s: offset %" PRIu64 ": %s, though the record "
-		               "at offset %" PRIu64
-		               " proves that it was on disk",
-		               name, scan.end, scan.reason, scan.later_offset);
+		               "%s: offset %" PRIu64 ": %s, though %s proves "
+		               "that it was on disk",
+		               name, scan.end, scan.reason,
+		               wal_scan_proof(&scan, proof));
 	return 0;
 }
 

@@ -92,6 +92,7 @@ judge_segment(struct wal_report *l, size_t i)
 	const struct found_segment *g = &l->segments[i], *next = NULL;
 	const struct wal_scan *s = &g->scan;
 	bool oldest = !i;
+	char proof[WAL_PROOF_MAX];
 
 	if (!g->readable)
 		return;
@@ -116,9 +117,9 @@ judge_segment(struct wal_report *l, size_t i)
 	if (s->later_synced) {
 		log_damage(l,
 		           "%06" PRIu64 ".wal: offset %" PRIu64
-		           ": %s, but the record at offset %" PRIu64
-		           " was written when this was on disk",
-		           g->number, s->end, s->reason, s->later_offset);
+		           ": %s, but %s was written when this was on disk",
+		           g->number, s->end, s->reason,
+		           wal_scan_proof(s, proof));
 		return;
 	}
 	for (size_t j = i + 1; j < l->count && !next; j++)

@@ -3,8 +3,7 @@
  * The one encoding of an entry, for WAL records and SST blocks alike
  * (doc/format.md, "Entry"). Decoding accepts exactly what encoding writes:
  * whatever else comes from the disk is damage, found here before anybody
- * looks at it. entry_decode lies on the way of every read of a key, so it
- * reads the common one-byte varints by itself.
+ * looks at it.
  */
 #include "store/entry.h"
 
@@ -55,14 +54,6 @@ entry_encode(const struct entry *e, uint64_t base_version, unsigned char *to)
 	return to + e->value.len;
 }
 
-static inline uint64_t
-take_varint(struct reader *r)
-{
-	if (r->at < r->end && *r->at < 0x80 && !r->failed)
-		return *r->at++;
-	return reader_varint(r);
-}
-
 bool
 entry_decode(struct reader *r, uint64_t base_version, struct entry *e)
 {
@@ -72,12 +63,12 @@ entry_decode(struct reader *r, uint64_t base_version, struct entry *e)
 	if (r->failed || r->at == r->end)
 		goto damaged;
 	tag = *r->at++;
-	delta = take_varint(r);
-	key_len = take_varint(r);
+	delta = reader_varint(r);
+	key_len = reader_varint(r);
 	if ((tag & TAG_KIND) != ENTRY_TOMBSTONE)
-		value_len = take_varint(r);
+		value_len = reader_varint(r);
 	if (tag & TAG_EXPIRES) {
-		expires = take_varint(r);
+		expires = reader_varint(r);
 		if (!expires)
 			goto damaged;
 	}

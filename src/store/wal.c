@@ -253,7 +253,7 @@ wal_add(struct wal *w, const struct entry *e, struct err *err)
 	int rc;
 
 	assert(e->version == w->first_version + w->count);
-	if (w->record.len + size > UINT32_MAX - ALLOCATE_UNIT)
+	if (w->record.len + size > WAL_PAYLOAD_MAX)
 		return err_set(err, LSMKV_ETOOBIG,
 		               "a batch of over 4 GiB; split it");
 	rc = buf_reserve(&w->record, size, err);

@@ -134,14 +134,20 @@ struct wal_scan {
 	char reason[96];    /* why that is no valid record */
 	uint64_t size;      /* of the file */
 	uint64_t records, entries;
-	uint64_t last_version; /* of the last record; 0 if there is none */
-	bool later_synced;     /* a valid record behind `end` proves that `end`
+	uint64_t last_version;  /* of the last record; 0 if there is none */
+	bool later_synced;      /* a valid record behind `end` proves that `end`
 				  was on disk: damage */
-	uint64_t later_offset; /* that record, or the first one that proves
-				  that earlier segments were */
-	bool prior_synced;     /* some record proves that all earlier segments
+	uint64_t later_offset;  /* that record */
+	uint64_t later_written; /* and where it was written: the same, unless
+				   bytes before it were lost or put in */
+	bool prior_synced;      /* some record proves that all earlier segments
 				  were on disk */
 };
+
+#define WAL_PROOF_MAX 80
+/* "the record at N" that is later_offset; if it was moved, from where, too. */
+const char *wal_scan_proof(const struct wal_scan *scan,
+                           char text[WAL_PROOF_MAX]);
 
 /*
  * Reads one segment: each(arg, record) for its valid records in order, up to

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The bytes of a WAL segment, shared by wal.c and wal_scan.c and nobody else.
+ * The bytes of a WAL segment, shared by those who write and read them.
  * Described in doc/format.md, "WAL".
  */
 #ifndef LSMKV_STORE_WAL_FORMAT_H
@@ -11,6 +11,8 @@
 #define WAL_MAGIC "LSMKVWAL"
 #define WAL_FLAG_RELAXED 1u
 #define WAL_SECTOR 512u /* disks write so much at least */
+/* Bytes of a record's entries; on 32 bits, too, the record can be addressed. */
+#define WAL_PAYLOAD_MAX (UINT32_MAX - 4096u)
 
 /* Offsets in the header of a segment; zeros fill its sector. */
 #define WAL_H_MAGIC 0
@@ -84,5 +86,11 @@ wal_salt_crc(uint64_t salt)
 #define WAL_V1_SYNCED 24
 #define WAL_V1_COUNT 32    /* entries; at least 1 */
 #define WAL_V1_RESERVED 36 /* zero */
+
+static inline uint64_t
+wal_v1_align(uint64_t offset)
+{
+	return (offset + WAL_V1_ALIGN - 1) / WAL_V1_ALIGN * WAL_V1_ALIGN;
+}
 
 #endif

@@ -82,7 +82,7 @@ judge_tail(struct fs_dir *dir, const struct segments *s,
            const struct wal_scan *scan, struct wal_replay_result *result,
            struct err *err)
 {
-	char name[NAME_MAX_LEN], proof[NAME_MAX_LEN];
+	char name[NAME_MAX_LEN], proof[NAME_MAX_LEN], record[WAL_PROOF_MAX];
 	uint64_t number = s->numbers[i];
 	struct wal_scan later;
 	int rc;
@@ -91,11 +91,10 @@ judge_tail(struct fs_dir *dir, const struct segments *s,
 	if (scan->later_synced)
 		return err_set(err, LSMKV_ECORRUPT,
 		               "%s/%s: damaged at %" PRIu64
-		               " (%s): the record at %" PRIu64
-		               " was written after it was on disk; run "
-		               "lsmkv verify",
+		               " (%s): %s was written after it was on disk; "
+		               "run lsmkv verify",
 		               dir->path, name, scan->end, scan->reason,
-		               scan->later_offset);
+		               wal_scan_proof(scan, record));
 	for (size_t j = i + 1; j < s->count; j++) {
 		const struct wal_header *h = &headers[j].public;
 
@@ -131,7 +130,7 @@ read_headers(struct fs_dir *dir, const struct segments *s,
 	int rc = 0;
 
 	for (size_t i = 0; i < s->count && !rc; i++) {
-		rc = wal_read_header(dir, s->numbers[i], &headers[i], err);
+		rc = wal_scan_header(dir, s->numbers[i], &headers[i], err);
 		if (!rc && !headers[i].valid && !headers[i].blank)
 			rc = err_set(err, LSMKV_ECORRUPT,
 			             "%s/%s: damaged at 0: the segment's "

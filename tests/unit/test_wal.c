@@ -7,10 +7,12 @@
 
 #include <cmocka.h>
 
+#include "lib/fault.h"
 #include "lib/tmpdir.h"
 #include "lib/wal_v1.h"
 #include "store/names.h"
-#include "store/wal.h"
+#include "store/wal_format.h"
+#include "store/wal_read.h"
 
 struct log {
 	char *path;
@@ -937,6 +939,191 @@ search_through_noise(void **state)
 	free(image);
 }
 
+/*
+ * Replays the log as a copy has it that passed over bad sectors: without the
+ * bytes between `from` and `to`, so that what follows stands elsewhere. If to
+ * is the lower one, the bytes between come twice.
+ */
+static int
+replay_moved(struct log *l, uint64_t from, uint64_t to, uint64_t *next,
+             struct err *err)
+{
+	struct wal_replay_result r;
+	size_t len;
+	unsigned char *whole = tmpdir_read(l->path, "000001.wal", &len);
+	size_t rest = len - (size_t)to;
+	unsigned char *copy = malloc((size_t)from + rest);
+	int rc;
+
+	memcpy(copy, whole, (size_t)from);
+	memcpy(copy + from, whole + to, rest);
+	tmpdir_write(l->path, "000001.wal", copy, (size_t)from + rest);
+	*err = (struct err)ERR_INIT;
+	rc = replay(l, 1, next, &r, err);
+	tmpdir_write(l->path, "000001.wal", whole, len);
+	free(whole);
+	free(copy);
+	return rc;
+}
+
+/* Sectors that went missing from the middle, or came twice, are damage. */
+static void
+moved_rest(void **state)
+{
+	static const int lost[] = { 512, 4096, 65536, -512, -8192 };
+	struct log *l = *state;
+	struct wal *w = create(l, 1, 0, 0, 1, false);
+	uint64_t next, version = 1, at, last;
+	struct wal_replay_result r;
+	struct err err;
+
+	while (wal_end(w) < 150000) {
+		unsigned count = 1 + (unsigned)(version % 5);
+
+		append_synced(w, version, count, (size_t)(7 * version % 300));
+		version += count;
+	}
+	for (unsigned i = 0; i < sizeof(lost) / sizeof(*lost); i++)
+		for (at = 10240; at < 80000; at += 512 * 13) {
+			assert_int_equal(
+				replay_moved(l, at,
+			                     (uint64_t)((int64_t)at + lost[i]),
+			                     &next, &err),
+				LSMKV_ECORRUPT);
+			assert_non_null(strstr(err.message, "damaged at"));
+			assert_non_null(strstr(err.message, "(once at "));
+		}
+	/* One record behind it is proof enough. */
+	at = (wal_end(w) + 511) / 512 * 512;
+	append_synced(w, version++, 1, 2000);
+	last = wal_end(w);
+	append_synced(w, version++, 1, 5);
+	assert_true(last > at + 512);
+	assert_int_equal(replay_moved(l, at, at + 512, &next, &err),
+	                 LSMKV_ECORRUPT);
+	/* Not if more than zeros follows it: that may be a client's. */
+	tmpdir_overwrite(l->path, "000001.wal", wal_end(w) + 1000, "x", 1);
+	assert_int_equal(replay_moved(l, at, at + 512, &next, &err), 0);
+	assert_int_equal(next, version - 2);
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(next, version);
+	wal_close(w);
+}
+
+/* In a log that was not synced they prove as little as in their places. */
+static void
+moved_rest_unsynced(void **state)
+{
+	struct log *l = *state;
+	struct wal *w = create(l, 1, 0, 0, 1, true);
+	uint64_t next, version = 1;
+	struct err err;
+
+	for (; wal_end(w) < 20000; version++)
+		append(w, version, 1, 40);
+	assert_int_equal(replay_moved(l, 5120, 6144, &next, &err), 0);
+	assert_true(next > 1 && next < version);
+	assert_int_equal(wal_sync(w, NULL), 0);
+	for (; wal_end(w) < 40000; version++)
+		append(w, version, 1, 40);
+	assert_int_equal(replay_moved(l, 5120, 6144, &next, &err),
+	                 LSMKV_ECORRUPT);
+	assert_int_equal(replay_moved(l, 25600, 26624, &next, &err), 0);
+	assert_true(next > 1 && next < version);
+	wal_close(w);
+}
+
+/*
+ * Many records that prove nothing behind the end of a log: they are looked at,
+ * but the file is not read again for each of them.
+ */
+static void
+search_reads_little(void **state)
+{
+	struct log *l = *state;
+	struct wal *w = create(l, 1, 0, 0, 1, true);
+	struct wal_replay_result r;
+	uint64_t next, version = 1;
+	size_t size;
+
+	for (; wal_end(w) < 5u << 20; version++)
+		append(w, version, 1, (size_t)(version % 100 ? 10 : 70000));
+	wal_close(w);
+	free(tmpdir_read(l->path, "000001.wal", &size));
+	tmpdir_flip(l->path, "000001.wal", WAL_HEADER_BYTES + 10, 1);
+	fault_reset();
+	assert_int_equal(replay(l, 1, &next, &r, NULL), 0);
+	assert_int_equal(next, 1);
+	assert_int_equal(r.dropped_offset, WAL_HEADER_BYTES);
+	/* A window of it at a time, which is 1 MiB. */
+	assert_in_range(fault_count(FAULT_READ), 1, 20 + 2 * (size >> 20));
+}
+
+/*
+ * A salt that begins with zeros would make a mark of them: nothing writes one,
+ * and a header that has it is none.
+ */
+static void
+salt_of_zeros(void **state)
+{
+	struct log *l = *state;
+	struct wal *w = create(l, 1, 0, 0, 1, false);
+	struct wal_replay_result r;
+	uint64_t next;
+
+	append_synced(w, 1, 1, 20);
+	wal_close(w);
+	for (unsigned i = 0; i < 2; i++) {
+		struct err err = ERR_INIT;
+		size_t len;
+		unsigned char *b = tmpdir_read(l->path, "000001.wal", &len);
+
+		b[WAL_H_SALT + i] = 0;
+		put_u32(b + WAL_H_CRC, crc32_add(0, b, WAL_H_CRC));
+		tmpdir_overwrite(l->path, "000001.wal", 0, b, WAL_H_END);
+		/* It is the header that is told, not what is behind it. */
+		assert_int_equal(replay(l, 1, &next, &r, &err), LSMKV_ECORRUPT);
+		assert_non_null(strstr(err.message, "header is not valid"));
+		free(b);
+	}
+}
+
+/*
+ * No length leads further than a record that was ever written, however large
+ * the file is and however few bits a size_t has.
+ */
+static void
+lengths_are_bounded(void **state)
+{
+	static const struct {
+		uint64_t length;
+		bool valid;
+	} cases[] = { { 0, false },
+		      { 1, true },
+		      { WAL_PAYLOAD_MAX, true },
+		      { (uint64_t)WAL_PAYLOAD_MAX + 1, false },
+		      { UINT64_C(1) << 32, false },
+		      { (UINT64_C(1) << 32) + 10, false },
+		      { (UINT64_C(1) << 61) + 10, false } };
+	const uint64_t salt = 0x1122334455667788;
+	struct wal_head head;
+	const char *reason;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		unsigned char b[40] = { 1, 2, 3, 4, 0x88, 0x77 };
+
+		put_varint(b + 6, cases[i].length << 2 | 3);
+		assert_int_equal(wal_decode_head(b, sizeof(b), UINT64_MAX, salt,
+		                                 &head, &reason),
+		                 cases[i].valid);
+		if (cases[i].valid)
+			assert_true(head.length == cases[i].length);
+		else
+			assert_string_equal(reason, "length out of bounds");
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -968,6 +1155,11 @@ main(void)
 		TEST(moved_record),
 		TEST(versions_follow),
 		TEST(search_through_noise),
+		TEST(search_reads_little),
+		TEST(moved_rest),
+		TEST(moved_rest_unsynced),
+		TEST(salt_of_zeros),
+		TEST(lengths_are_bounded),
 	};
 
 	return cmocka_run_group_tests_name("wal", tests, NULL, NULL);
