@@ -89,8 +89,9 @@ struct plan;
 
 /*
  * Fills what follows from a plan for a tree: inputs, output level, how many
- * numbers the outputs may need (output_count), deeper ranges, grandparents.
- * file_bytes is set before. On an error the caller releases job, too.
+ * numbers the outputs may need (output_count), deeper ranges, grandparents
+ * (job_plan.c). file_bytes is set before. On an error the caller releases job,
+ * too.
  */
 int job_from_plan(struct job *job, const struct plan *plan,
                   const struct levels *levels, struct err *err);
