@@ -26,6 +26,7 @@
 #define SHARD_SHIFT 58 /* the top 6 bits of a hash choose the shard */
 #define DROP_STEP 32u  /* blocks looked at under a lock to drop a file's */
 #define BUCKETS_MIN 16u
+#define MISSED_SHARE 4u /* buckets to a slot of `missed` */
 #define PREFETCH_LINES 4u
 #define KEEP_MAX 3u /* the clock spares a block for at most as many turns */
 
@@ -33,6 +34,9 @@ struct shard {
 	pthread_mutex_t lock;        /* guards everything here */
 	struct cache_block **bucket; /* hash chains */
 	size_t buckets;              /* a power of two */
+	uint32_t *missed; /* tags of blocks that were asked for in vain, each in
+			     the slot of its hash; 0: none. As many as half of
+			     the blocks linked to all of them: 2Q's A1out */
 	struct cache_block *hand; /* clock: looked at next; NULL when empty */
 	atomic_size_t count;      /* blocks linked; written under the lock */
 	uint64_t hits, misses;
@@ -88,9 +92,16 @@ grow(struct shard *s)
 	struct cache_block **old = s->bucket;
 	struct cache_block **bigger =
 		(struct cache_block **)calloc(old_buckets * 2, sizeof(*old));
+	uint32_t *missed = (uint32_t *)calloc(old_buckets * 2 / MISSED_SHARE,
+	                                      sizeof(*missed));
 
-	if (!bigger)
+	if (!bigger || !missed) {
+		free(bigger);
+		free(missed);
 		return;
+	}
+	free(s->missed);
+	s->missed = missed;
 	s->bucket = bigger;
 	s->buckets = old_buckets * 2;
 	for (size_t i = 0; i < old_buckets; i++) {
@@ -256,7 +267,9 @@ block_cache_new(size_t capacity)
 		s->buckets = BUCKETS_MIN;
 		s->bucket = (struct cache_block **)calloc(s->buckets,
 		                                          sizeof(*s->bucket));
-		if (!s->bucket) {
+		s->missed = (uint32_t *)calloc(s->buckets / MISSED_SHARE,
+		                               sizeof(*s->missed));
+		if (!s->bucket || !s->missed) {
 			block_cache_free(c);
 			return NULL;
 		}
@@ -280,14 +293,29 @@ block_cache_free(struct block_cache *c)
 			cache_block_unpin(b);
 		}
 		free(s->bucket);
+		free(s->missed);
 		if (s->buckets)
 			pthread_mutex_destroy(&s->lock);
 	}
 	free(c);
 }
 
-struct cache_block *
-block_cache_get(struct block_cache *c, uint64_t file, uint64_t offset)
+/* Was it asked for in vain, lately? Next time it was, unless others of its
+   slot come between. */
+static bool
+missed_before(struct shard *s, uint64_t hash)
+{
+	uint32_t *slot = &s->missed[hash & (s->buckets / MISSED_SHARE - 1)];
+	uint32_t tag = (uint32_t)(hash >> 24) | 1;
+	bool before = *slot == tag;
+
+	*slot = before ? 0 : tag;
+	return before;
+}
+
+/* If it is not there and ask is not NULL, *ask becomes missed_before. */
+static struct cache_block *
+get(struct block_cache *c, uint64_t file, uint64_t offset, bool *ask)
 {
 	uint64_t hash = hash_of(file, offset);
 	struct shard *s = shard_of(c, hash);
@@ -305,9 +333,25 @@ block_cache_get(struct block_cache *c, uint64_t file, uint64_t offset)
 		s->hits++;
 	} else {
 		s->misses++;
+		if (ask)
+			*ask = missed_before(s, hash);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return b;
+}
+
+struct cache_block *
+block_cache_get(struct block_cache *c, uint64_t file, uint64_t offset)
+{
+	return get(c, file, offset, NULL);
+}
+
+struct cache_block *
+block_cache_ask(struct block_cache *c, uint64_t file, uint64_t offset,
+                size_t charge, bool *wanted)
+{
+	*wanted = atomic_load(&c->used) + charge <= atomic_load(&c->capacity);
+	return get(c, file, offset, *wanted ? NULL : wanted);
 }
 
 struct cache_block *

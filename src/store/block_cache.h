@@ -6,7 +6,9 @@
  * index and filter. Bounded by capacity (bytes charged); what is pinned stays
  * whatever the capacity says, and is charged all the same. Sharded by hash,
  * one short mutex a shard, CLOCK eviction (a hit sets a bit and moves
- * nothing). Thread-safe. Never does I/O.
+ * nothing). A full cache remembers what it was asked for in vain, as 2Q's A1out
+ * does (Johnson, Shasha 1994), so that the second time lets a block in.
+ * Thread-safe. Never does I/O.
  */
 #ifndef LSMKV_STORE_BLOCK_CACHE_H
 #define LSMKV_STORE_BLOCK_CACHE_H
@@ -49,6 +51,15 @@ void block_cache_free(struct block_cache *c);
 /* Pins and returns the block, or NULL. */
 struct cache_block *block_cache_get(struct block_cache *c, uint64_t file,
                                     uint64_t offset);
+/*
+ * The same for who needs only a little of the block, and gets that cheaper
+ * than by making it. Where it is not cached, *wanted says whether to make and
+ * put it all the same: there is room for charge bytes, or else it was asked
+ * for before, lately. So what is read once pushes nothing out.
+ */
+struct cache_block *block_cache_ask(struct block_cache *c, uint64_t file,
+                                    uint64_t offset, size_t charge,
+                                    bool *wanted);
 /*
  * Hands b (heap memory, refs untouched) to the cache and returns it pinned;
  * where another thread was faster, b is freed and the other's is returned.

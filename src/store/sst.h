@@ -113,10 +113,13 @@ bool sst_is_obsolete(const struct sst *t);
  */
 void sst_warm(struct sst *t);
 
-/* What sst_get found. Pins the block that entry points into. */
+/* What sst_get found. */
 struct sst_hit {
-	struct entry entry;
-	struct cache_block *pin;
+	struct entry entry;      /* good until the hit is released, or this
+				    thread calls a function of this header */
+	struct cache_block *pin; /* the block that it points into; NULL: into
+				    memory of this thread, and key is the key
+				    that was asked for */
 };
 
 /* The hash of a key as the bloom filter wants it (XXH3, 64 bits, seed 0). */

@@ -3,22 +3,21 @@
  * From stored bytes to blocks that can be searched, and the searching.
  *
  * Stored bytes are damaged until proven otherwise: first the CRC, then the
- * bounded length, then inflating, then every entry, its order and its place
- * between its neighbours. Nothing is allocated on the word of a byte that no
- * checksum has confirmed. What is built here never changes again, so threads
- * search it without a lock.
+ * bounded length (sst_seal.c), then inflating, then every entry, its order and
+ * its place between its neighbours. Nothing is allocated on the word of a byte
+ * that no checksum has confirmed. What is built here never changes again, so
+ * threads search it without a lock.
  */
-#include "base/planted.h"
 #include "store/sst_read.h"
 
 #include <endian.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "store/bloom.h"
 #include "store/sst_columns.h"
 #include "store/sst_pack.h"
+#include "store/sst_seal.h"
 
 #define LINE 64u        /* bytes of a cache line */
 #define MALLOC_HEAD 16u /* bytes of malloc around a block, on average */
@@ -26,183 +25,6 @@
 /* How much longer than a data block the cache spares the others. */
 #define KEEP_DATA 1u
 #define KEEP_LONG 3u
-
-#define SCRATCH_MAX (256u << 10) /* bytes that a thread keeps for the next */
-
-/* A block as its trailer describes it; the CRC was right. */
-struct sealed {
-	struct slice payload; /* as stored, without what stands behind it */
-	uint32_t raw;         /* bytes once inflated */
-	enum sst_block_type type;
-};
-
-static bool
-is_deflated(const struct sealed *s)
-{
-	return s->type == SST_DEFLATED || s->type == SST_COLUMNS_DEFLATED ||
-	       s->type == SST_PACKED_DEFLATED;
-}
-
-static bool
-is_packed(const struct sealed *s)
-{
-	return s->type == SST_PACKED || s->type == SST_PACKED_DEFLATED;
-}
-
-/* ---- what a thread needs to open blocks ---- */
-
-struct tools {
-	struct inflater *inflater;
-	struct buf stored;  /* a block as it stands in the file */
-	struct buf columns; /* a payload, inflated, and keys, unpacked */
-};
-
-static pthread_key_t tools_key;
-static pthread_once_t tools_once = PTHREAD_ONCE_INIT;
-static int tools_key_error;
-
-static void
-free_tools(void *arg)
-{
-	struct tools *tools = (struct tools *)arg;
-
-	inflater_free(tools->inflater);
-	buf_release(&tools->stored);
-	buf_release(&tools->columns);
-	free(tools);
-}
-
-static void
-make_tools_key(void)
-{
-	tools_key_error = pthread_key_create(&tools_key, free_tools);
-}
-
-/* This thread's, which end with it; NULL when out of memory. */
-static struct tools *
-own_tools(struct err *err)
-{
-	struct tools *tools = NULL;
-
-	pthread_once(&tools_once, make_tools_key);
-	if (!tools_key_error)
-		tools = (struct tools *)pthread_getspecific(tools_key);
-	if (tools)
-		return tools;
-	tools = (struct tools *)calloc(1, sizeof(*tools));
-	if (tools)
-		tools->inflater = inflater_new();
-	if (tools && tools->inflater && !tools_key_error &&
-	    !pthread_setspecific(tools_key, tools))
-		return tools;
-	if (tools)
-		free_tools(tools);
-	err_nomem(err, sizeof(*tools));
-	return NULL;
-}
-
-struct buf *
-sst_scratch(struct err *err)
-{
-	struct tools *tools = own_tools(err);
-
-	return tools ? &tools->stored : NULL;
-}
-
-void
-sst_scratch_trim(struct buf *scratch)
-{
-	if (scratch->cap > SCRATCH_MAX)
-		buf_release(scratch);
-}
-
-/* ---- trailer and payload ---- */
-
-static int
-check_seal(const char *name, uint64_t number, uint64_t offset, const char *what,
-           struct slice stored, struct sealed *s, struct err *err)
-{
-	const unsigned char *trailer;
-	uint32_t crc, sum;
-
-	if (stored.len <= SST_TRAILER_BYTES)
-		return err_set(err, LSMKV_ECORRUPT,
-		               "%s: %s at %" PRIu64 " is only %zu bytes", name,
-		               what, offset, stored.len);
-	trailer = stored.data + stored.len - SST_TRAILER_BYTES;
-	crc = get_u32(trailer + 5);
-	sum = sst_block_crc(number, offset, stored.data, stored.len - 4);
-	if (crc != sum && !PLANTED("sst_block.crc_ignored"))
-		return err_set(err, LSMKV_ECORRUPT,
-		               "%s: %s at %" PRIu64 ": CRC is %08" PRIx32
-		               ", should be %08" PRIx32,
-		               name, what, offset, sum, crc);
-
-	s->payload = slice_make(stored.data, stored.len - SST_TRAILER_BYTES);
-	s->raw = get_u32(trailer + 1);
-	s->type = (enum sst_block_type)trailer[0];
-	return 0;
-}
-
-/* Can `type` and the lengths be? Types up to `most` can. */
-static int
-check_lengths(const char *name, uint64_t offset, const char *what,
-              const struct sealed *s, enum sst_block_type most, struct err *err)
-{
-	size_t stored = s->payload.len;
-
-	/* Packed values may all be empty. */
-	if (s->type <= most && (stored || s->type == SST_PACKED) &&
-	    (is_deflated(s)
-	             ? s->raw > stored && s->raw / SST_INFLATE_MAX <= stored
-	             : s->raw == stored))
-		return 0;
-	return err_set(err, LSMKV_ECORRUPT,
-	               "%s: %s at %" PRIu64 ": type %u, %zu bytes for %" PRIu32
-	               " cannot be",
-	               name, what, offset, (unsigned)s->type, stored, s->raw);
-}
-
-/* Writes the raw bytes to `to`, which has room for them. */
-static int
-open_payload(const char *name, uint64_t offset, const char *what,
-             const struct sealed *s, unsigned char *to, struct err *err)
-{
-	struct tools *tools;
-	int code;
-
-	if (!is_deflated(s)) {
-		memcpy(to, s->payload.data, s->payload.len);
-		return 0;
-	}
-	tools = own_tools(err);
-	if (!tools)
-		return LSMKV_ENOMEM;
-	code = inflater_run(tools->inflater, s->payload, to, s->raw, err);
-	if (code)
-		err_prepend(err, "%s: %s at %" PRIu64, name, what, offset);
-	return code;
-}
-
-int
-sst_unseal(const char *name, uint64_t number, uint64_t offset, const char *what,
-           struct slice stored, struct buf *out, struct err *err)
-{
-	struct sealed s;
-	int code = check_seal(name, number, offset, what, stored, &s, err);
-
-	if (!code)
-		code = check_lengths(name, offset, what, &s, SST_DEFLATED, err);
-	if (code)
-		return code;
-	buf_clear(out);
-	if (buf_reserve(out, s.raw, err))
-		return LSMKV_ENOMEM;
-	code = open_payload(name, offset, what, &s, out->data, err);
-	if (!code)
-		out->len = s.raw;
-	return code;
-}
 
 static void
 free_block(struct cache_block *b)
@@ -336,7 +158,7 @@ rows_of(struct sst_block *b)
 /* *wrong is set where the block is damaged. */
 static int
 make_from_rows(struct sst *t, uint64_t offset, uint64_t count, bool tags,
-               const struct sealed *s, struct sst_block **out,
+               const struct sst_sealed *s, struct sst_block **out,
                const char **wrong, struct err *err)
 {
 	struct sst_block *b;
@@ -356,7 +178,8 @@ make_from_rows(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 	b = *out = allocate_block(t, offset, count, s->raw, tags, err);
 	if (!b)
 		return LSMKV_ENOMEM;
-	code = open_payload(name_of(t), offset, "block", s, rows_of(b), err);
+	code = sst_seal_inflate(name_of(t), offset, "block", s, rows_of(b),
+	                        err);
 	if (!code)
 		*wrong = walk_rows(b);
 	if (!code && !*wrong && tags)
@@ -373,12 +196,13 @@ struct around {
 
 /* Takes it off the payload; NULL, or what is wrong. */
 static const char *
-strip(const struct sst *t, struct sealed *s, uint64_t count, struct around *a)
+strip(const struct sst *t, struct sst_sealed *s, uint64_t count,
+      struct around *a)
 {
 	size_t bytes;
 
 	a->keys.count = 0;
-	if (is_packed(s)) {
+	if (sst_is_packed(s)) {
 		bytes = sst_front_open(&a->front, &a->keys, s->payload, count,
 		                       t->block_bytes);
 		if (!bytes)
@@ -398,13 +222,13 @@ strip(const struct sst *t, struct sealed *s, uint64_t count, struct around *a)
 /* What is inflated, and unpacked behind it, becomes c; NULL, or what is
    wrong. */
 static const char *
-open_columns(const struct sst *t, const struct sealed *s, struct around *a,
+open_columns(const struct sst *t, const struct sst_sealed *s, struct around *a,
              unsigned char *inflated, uint64_t count, struct sst_columns *c)
 {
 	struct slice payload = slice_make(inflated, s->raw);
 	unsigned char *keys = inflated + s->raw + SST_COLUMNS_SLACK;
 
-	if (!is_packed(s))
+	if (!sst_is_packed(s))
 		return sst_columns_open(c, payload, a->versions,
 		                        (uint32_t)count, t->block_bytes);
 	if (!sst_unpack(&a->keys, keys))
@@ -416,10 +240,10 @@ open_columns(const struct sst *t, const struct sealed *s, struct around *a,
 
 static int
 make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
-                  const struct sealed *s, struct around *a,
+                  const struct sst_sealed *s, struct around *a,
                   struct sst_block **out, const char **wrong, struct err *err)
 {
-	struct tools *tools = own_tools(err);
+	struct sst_tools *tools = sst_tools(err);
 	struct sst_columns c;
 	struct sst_block *b;
 	int code;
@@ -438,8 +262,8 @@ make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 	                        SST_PACK_SLACK,
 	                err))
 		return LSMKV_ENOMEM;
-	code = open_payload(name_of(t), offset, "block", s, tools->columns.data,
-	                    err);
+	code = sst_seal_inflate(name_of(t), offset, "block", s,
+	                        tools->columns.data, err);
 	if (code)
 		goto done;
 	*wrong = open_columns(t, s, a, tools->columns.data, count, &c);
@@ -478,13 +302,13 @@ sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
 	struct sst_index_record record;
 	struct around around;
 	struct sst_block *b = NULL;
-	struct sealed s;
+	struct sst_sealed s;
 	const char *wrong = NULL;
 	int code;
 
 	*out = NULL;
-	code = check_seal(name_of(t), t->footer.number, offset, what, stored,
-	                  &s, err);
+	code = sst_seal_open(name_of(t), t->footer.number, offset, what, stored,
+	                     &s, err);
 	if (code)
 		return code;
 	sst_index_record(x, i, &record);
@@ -493,7 +317,7 @@ sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
 		if (wrong)
 			goto done;
 	}
-	code = check_lengths(name_of(t), offset, what, &s, last_type(t), err);
+	code = sst_seal_check(name_of(t), offset, what, &s, last_type(t), err);
 	if (code)
 		return code;
 	if (s.type >= SST_COLUMNS)
@@ -504,9 +328,9 @@ sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
 		                      &wrong, err);
 	if (code || wrong)
 		goto done;
-	b->packed = is_packed(&s);
+	b->packed = sst_is_packed(&s);
 	b->raw = s.raw + (b->packed ? (uint32_t)around.keys.count : 0);
-	b->deflated = is_deflated(&s);
+	b->deflated = sst_is_deflated(&s);
 	wrong = check_place(b, x, i);
 
 done:
@@ -627,7 +451,7 @@ sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
 	static const char what[] = "block index";
 	uint64_t offset = t->footer.index_offset;
 	struct sst_index *x = NULL;
-	struct sealed s;
+	struct sst_sealed s;
 	size_t prefix_at = (sizeof(*x) + 7) / 8 * 8;
 	size_t offset_at = prefix_at + t->blocks * sizeof(*x->prefix);
 	size_t at_at = offset_at + (t->blocks + (size_t)1) * sizeof(*x->offset);
@@ -637,11 +461,11 @@ sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
 	int code;
 
 	*out = NULL;
-	code = check_seal(name_of(t), t->footer.number, offset, what, stored,
-	                  &s, err);
+	code = sst_seal_open(name_of(t), t->footer.number, offset, what, stored,
+	                     &s, err);
 	if (!code)
-		code = check_lengths(name_of(t), offset, what, &s, SST_DEFLATED,
-		                     err);
+		code = sst_seal_check(name_of(t), offset, what, &s,
+		                      SST_DEFLATED, err);
 	if (code)
 		return code;
 	x = (struct sst_index *)allocate(t, offset, data_at + s.raw, KEEP_LONG,
@@ -656,7 +480,8 @@ sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
 	x->at = (uint32_t *)(void *)(base + at_at);
 	x->data = base + data_at;
 	x->end = x->data + s.raw;
-	code = open_payload(name_of(t), offset, what, &s, base + data_at, err);
+	code = sst_seal_inflate(name_of(t), offset, what, &s, base + data_at,
+	                        err);
 	if (code)
 		goto failed;
 	wrong = walk_index(t, x);
@@ -725,18 +550,18 @@ sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
 	uint64_t offset = t->footer.filter_offset;
 	size_t bits_at = (sizeof(struct sst_filter) + LINE - 1) / LINE * LINE;
 	struct sst_filter *f;
-	struct sealed s;
+	struct sst_sealed s;
 	int code;
 
 	*out = NULL;
-	code = check_seal(name_of(t), t->footer.number, offset, what, stored,
-	                  &s, err);
+	code = sst_seal_open(name_of(t), t->footer.number, offset, what, stored,
+	                     &s, err);
 	if (!code)
-		code = check_lengths(name_of(t), offset, what, &s, SST_DEFLATED,
-		                     err);
+		code = sst_seal_check(name_of(t), offset, what, &s,
+		                      SST_DEFLATED, err);
 	if (code)
 		return code;
-	if (is_deflated(&s) || !bloom_valid(s.payload))
+	if (sst_is_deflated(&s) || !bloom_valid(s.payload))
 		return err_set(err, LSMKV_ECORRUPT,
 		               "%s: %s at %" PRIu64 " is damaged", name_of(t),
 		               what, offset);

@@ -4,9 +4,10 @@
  *
  * The way of sst_get: filter (most keys that are not here end there), block
  * index, data block, each out of the block cache. Only what is missing there
- * is read, checked (sst_block.c) and handed to the cache. With everything
- * cached nothing is allocated or copied: the hit borrows from the pinned
- * block. Filter and index are asked for by every read of the file, so they
+ * is read, checked (sst_block.c) and handed to the cache, or, if that would
+ * push out what is better kept, looked into and forgotten (sst_peek.c). With
+ * everything cached nothing is allocated or copied: the hit borrows from the
+ * pinned block. Filter and index are asked for by every read of the file, so they
  * are held as long as the cache has room for that (block_cache_hold), and
  * reached without a lock. The struct itself never changes after opening, but
  * for its atomics.
@@ -21,9 +22,11 @@
 #include "store/bloom.h"
 #include "store/names.h"
 #include "store/sst_read.h"
+#include "store/sst_seal.h"
 
 #define WINDOW_MIN (16u << 10) /* readahead after the first block in a row */
 #define WINDOW_MAX (256u << 10)
+#define OVERHEAD_SHARE 8u /* of a block's bytes: its arrays */
 
 uint64_t
 sst_key_hash(struct slice key)
@@ -417,6 +420,19 @@ find(const struct sst_block *b, struct slice key, uint64_t hash,
 	}
 }
 
+/* Hands the pin of b over to the hit, or gives it back. */
+static int
+take_from(struct sst_block *b, struct slice key, uint64_t hash,
+          uint64_t version, struct sst_hit *hit)
+{
+	if (!find(b, key, hash, version, &hit->entry)) {
+		cache_block_unpin(&b->head);
+		return LSMKV_NOTFOUND;
+	}
+	hit->pin = &b->head;
+	return 0;
+}
+
 /*
  * Keeps b, pinned by the caller, at hand for those who come after: then they
  * need no lock and write to no memory that threads share.
@@ -487,13 +503,58 @@ sst_warm(struct sst *t)
 		cache_block_unpin(pin);
 }
 
+/* About what a data block of t is charged once it is made. */
+static size_t
+usual_charge(const struct sst *t)
+{
+	return sizeof(struct sst_block) + t->block_bytes +
+	       t->block_bytes / OVERHEAD_SHARE;
+}
+
+/*
+ * Looks into data block i, which is not cached. If the cache wants it, it is
+ * made and put; else only looked into, as far as that can be done.
+ */
+static int
+look_past_cache(struct sst *t, const struct sst_index *x, uint32_t i,
+                struct slice key, uint64_t hash, uint64_t version, bool wanted,
+                struct sst_hit *hit, struct err *err)
+{
+	struct buf *scratch = sst_scratch(err);
+	struct sst_block *b = NULL;
+	int code;
+
+	if (!scratch)
+		return LSMKV_ENOMEM;
+	code = sst_read_stored(t, x->offset[i], x->offset[i + 1] - x->offset[i],
+	                       scratch, err);
+	if (!code && !wanted) {
+		code = sst_block_peek(t, x, i, buf_slice(scratch), key, version,
+		                      &hit->entry, err);
+		if (code != LSMKV_END)
+			goto done;
+		code = 0;
+	}
+	if (!code)
+		code = sst_block_make(t, x, i, buf_slice(scratch), true, &b,
+		                      err);
+	if (code)
+		goto done;
+	if (wanted)
+		b = (struct sst_block *)(void *)keep(t, &b->head);
+	code = take_from(b, key, hash, version, hit);
+done:
+	sst_scratch_trim(scratch);
+	return code;
+}
+
 int
 sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
         struct sst_hit *hit, struct err *err)
 {
-	struct cache_block *pin = NULL;
-	struct sst_block *b = NULL;
+	struct cache_block *pin = NULL, *b = NULL;
 	struct sst_index *x;
+	bool wanted = false;
 	uint32_t i;
 	int code;
 
@@ -506,17 +567,21 @@ sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
 	if (code)
 		return code;
 	i = sst_index_seek(x, key, version);
-	if (i < x->count)
-		code = sst_get_block(t, x, i, NULL, false, &b, err);
+	code = LSMKV_NOTFOUND;
+	if (i == x->count)
+		goto done;
+	if (t->cache)
+		b = block_cache_ask(t->cache, t->info.number, x->offset[i],
+		                    usual_charge(t), &wanted);
+	if (b)
+		code = take_from((struct sst_block *)(void *)b, key, hash,
+		                 version, hit);
+	else
+		code = look_past_cache(t, x, i, key, hash, version, wanted, hit,
+		                       err);
+done:
 	cache_block_unpin(pin);
-	if (code)
-		return code;
-	if (!b || !find(b, key, hash, version, &hit->entry)) {
-		cache_block_unpin(b ? &b->head : NULL);
-		return LSMKV_NOTFOUND;
-	}
-	hit->pin = &b->head;
-	return 0;
+	return code;
 }
 
 void

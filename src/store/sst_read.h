@@ -88,25 +88,19 @@ struct sst_index_record {
 int sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
                    struct slice stored, bool tags, struct sst_block **out,
                    struct err *err);
+/*
+ * Looks for the newest version <= version of key in data block i without
+ * making it (sst_peek.c). 0 and *e, whose key is key itself and whose value is
+ * good until this thread looks at a block again, or LSMKV_NOTFOUND; LSMKV_END:
+ * it does not know, make the block.
+ */
+int sst_block_peek(struct sst *t, const struct sst_index *x, uint32_t i,
+                   struct slice stored, struct slice key, uint64_t version,
+                   struct entry *e, struct err *err);
 int sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
                    struct err *err);
 int sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
                     struct err *err);
-/*
- * This thread's buffer for a block as it stands in the file; NULL when out of
- * memory. Nothing in it outlives the next use. Trimmed, it gives back what
- * only a big block needed.
- */
-struct buf *sst_scratch(struct err *err);
-void sst_scratch_trim(struct buf *scratch);
-/*
- * Checks a block's trailer and inflates it into out (replacing its content).
- * what names it in messages.
- */
-int sst_unseal(const char *name, uint64_t number, uint64_t offset,
-               const char *what, struct slice stored, struct buf *out,
-               struct err *err);
-
 /* ---- searching ---- */
 
 /* Entry i < count. */

@@ -2,7 +2,8 @@
 /*
  * Fuzz target: bytes as an SST.
  *
- *     byte 0: bit 0: CRCs off; bit 1: iterate through the cache
+ *     byte 0: bit 0: CRCs off; bit 1: iterate through the cache; bit 2: a
+ *             cache that keeps nothing
  *     then:   the file
  *
  * Whatever is accepted is in store order, both ways round; errors name the
@@ -229,6 +230,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!cache)
 		cache = block_cache_new(1u << 20);
 	REQUIRE(cache);
+	block_cache_set_capacity(cache, data[0] & 4 ? 0 : 1u << 20);
 	fuzz_crc_off = data[0] & 1;
 	fuzz_write(NAME, slice_make(data + 1, size - 1));
 	rc = sst_info_read(fuzz_dir(), NUMBER, &info, &err);

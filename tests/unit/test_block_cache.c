@@ -101,6 +101,51 @@ finds(void **state)
 	assert_int_equal(alive, 0);
 }
 
+static bool
+wanted(struct block_cache *c, uint64_t offset)
+{
+	bool wanted = false;
+
+	assert_null(block_cache_ask(c, 1, offset, 100, &wanted));
+	return wanted;
+}
+
+/*
+ * While there is room everything is wanted; then only what is asked for again,
+ * once each time, and not what was asked for too long ago.
+ */
+static void
+asks(void **state)
+{
+	struct block_cache *c = block_cache_new(100000);
+	struct cache_block *b;
+	bool again = true;
+	unsigned forgotten = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < 1000; i++) {
+		assert_true(wanted(c, i));
+		put(c, 1, i, 100, 1);
+	}
+	for (uint64_t i = 1000; i < 1020; i++) {
+		assert_false(wanted(c, i));
+		assert_true(wanted(c, i));
+		assert_false(wanted(c, i));
+	}
+	for (uint64_t i = 2000; i < 12000; i++)
+		assert_false(wanted(c, i));
+	for (uint64_t i = 1000; i < 1020; i++)
+		forgotten += !wanted(c, i);
+	assert_true(forgotten > 15);
+	b = block_cache_ask(c, 1, 999, 100, &again);
+	assert_non_null(b);
+	cache_block_unpin(b);
+	block_cache_set_capacity(c, 200000);
+	assert_true(wanted(c, 5000000));
+	block_cache_free(c);
+	assert_int_equal(alive, 0);
+}
+
 /* Thousands of blocks stay findable while its tables grow. */
 static void
 grows(void **state)
@@ -375,6 +420,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds),
+		cmocka_unit_test(asks),
 		cmocka_unit_test(grows),
 		cmocka_unit_test(bounded),
 		cmocka_unit_test(one_big),

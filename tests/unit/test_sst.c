@@ -757,6 +757,61 @@ hit_is_pinned(void **state)
 	model_free(&m);
 }
 
+static int
+note_packed(void *arg, const struct sst_block_info *b)
+{
+	*(unsigned *)arg += b->packed;
+	return 0;
+}
+
+/*
+ * Out of packed blocks that are not kept, deflated and not, every version of
+ * every key comes as it was written, and others are not found.
+ */
+static void
+past_cache(void **state)
+{
+	static const struct sst_options all[] = {
+		{ 4096, 10, 6 }, { 2816, 0, 1 }, { 512, 0, 0 }, { 60000, 0, 9 }
+	};
+	struct model m = { (struct entry *)calloc(4000, sizeof(*m.entry)), 0 };
+	uint64_t version = 1000;
+
+	(void)state;
+	assert_non_null(m.entry);
+	while (m.count < 4000) {
+		char key[40];
+		size_t many = below(10) ? 1 : 1 + below(5);
+		int len = snprintf(key, sizeof(key), "%05zx%05zx%05zx%zx",
+		                   below(1 << 20), below(1 << 20),
+		                   below(1 << 20), below(300));
+
+		for (; many && m.count < 4000; many--)
+			model_add(&m, copy(key, (size_t)len), version++);
+	}
+	for (size_t i = 0; i < m.count; i++)
+		m.entry[i].expires = 1700000000 + below(1000);
+	qsort(m.entry, m.count, sizeof(*m.entry), by_order);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct fixture f;
+		struct block_cache_stat stat;
+		unsigned packed = 0;
+		struct sst *t;
+
+		make_dir(&f, 0);
+		write_sst(&f, &m, &all[i]);
+		t = open_sst(&f);
+		assert_int_equal(sst_blocks(t, note_packed, &packed, NULL), 0);
+		assert_true(packed > 4000 * 40 / all[i].block_bytes / 2);
+		check_gets(t, &m);
+		block_cache_get_stat(f.cache, &stat);
+		assert_int_equal(stat.hits, 0);
+		sst_unref(t);
+		free_dir(&f);
+	}
+	model_free(&m);
+}
+
 /* How many blocks a look-up of key in a newly opened SST reads. */
 static uint64_t
 reads_of(struct fixture *f, struct slice key, int expect)
@@ -1507,6 +1562,7 @@ main(void)
 		cmocka_unit_test(obsolete),
 		cmocka_unit_test(iter_holds),
 		cmocka_unit_test(hit_is_pinned),
+		cmocka_unit_test(past_cache),
 		cmocka_unit_test(filter_first),
 		cmocka_unit_test(reads_once),
 		cmocka_unit_test(failed_write),
