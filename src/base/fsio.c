@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -399,6 +400,27 @@ fs_lock(struct fs_dir *dir, const char *name, struct fs_file *file,
 
 /* ---- reading ---- */
 
+/*
+ * Like pread, but whoever wants to know of waiting is told of it, and only of
+ * that: what the page cache has is read first, if it has any.
+ */
+static ssize_t
+read_at(int fd, void *to, size_t len, off_t offset)
+{
+	struct iovec part = { .iov_base = to, .iov_len = len };
+	ssize_t n;
+
+	if (waits_watched()) {
+		n = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
+		if (n > 0)
+			return n;
+	}
+	waits_begin();
+	n = pread(fd, to, len, offset);
+	waits_end();
+	return n;
+}
+
 int
 fs_read_some(const struct fs_file *file, void *to, size_t len, uint64_t offset,
              size_t *got, struct err *err)
@@ -408,12 +430,9 @@ fs_read_some(const struct fs_file *file, void *to, size_t len, uint64_t offset,
 
 	*got = 0;
 	while (done < len) {
-		ssize_t n;
+		ssize_t n = read_at(file->fd, at + done, len - done,
+		                    (off_t)(offset + done));
 
-		waits_begin();
-		n = pread(file->fd, at + done, len - done,
-		          (off_t)(offset + done));
-		waits_end();
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && !PLANTED("fsio.read_error_is_end"))

@@ -18,6 +18,12 @@ waits_watch(void (*begin)(void *arg), void (*end)(void *arg), void *arg)
 	watcher.arg = arg;
 }
 
+bool
+waits_watched(void)
+{
+	return watcher.begin;
+}
+
 void
 waits_begin(void)
 {

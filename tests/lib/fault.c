@@ -10,6 +10,7 @@
  */
 #include "lib/fault.h"
 
+#include <assert.h>
 #include <bsd/libutil.h>
 #include <dirent.h>
 #include <errno.h>
@@ -25,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/fsmap.h"
@@ -40,6 +42,7 @@ WRAPPED(int, accept4, int, struct sockaddr *, socklen_t *, int);
 WRAPPED(int, memfd_create, const char *, unsigned);
 WRAPPED(ssize_t, read, int, void *, size_t);
 WRAPPED(ssize_t, pread, int, void *, size_t, off_t);
+WRAPPED(ssize_t, preadv2, int, const struct iovec *, int, off_t, int);
 WRAPPED(ssize_t, write, int, const void *, size_t);
 WRAPPED(ssize_t, pwrite, int, const void *, size_t, off_t);
 WRAPPED(bool, fs_map_write, const struct fs_map *, const void *, size_t,
@@ -564,6 +567,22 @@ __wrap_pread(int fd, void *to, size_t len, off_t offset)
 	if (v == FAILS)
 		return -1;
 	return __real_pread(fd, to, v == IS_SHORT ? shorter(len) : len, offset);
+}
+
+/* For one piece of memory. */
+ssize_t
+__wrap_preadv2(int fd, const struct iovec *to, int count, off_t offset,
+               int flags)
+{
+	enum verdict v = judge(FAULT_READ, "preadv2", fd, NULL);
+	struct iovec part = *to;
+
+	assert(count == 1);
+	if (v == FAILS)
+		return -1;
+	if (v == IS_SHORT)
+		part.iov_len = shorter(part.iov_len);
+	return __real_preadv2(fd, &part, 1, offset, flags);
 }
 
 DIR *

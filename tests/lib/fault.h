@@ -26,7 +26,7 @@
 /* Which calls; bits, so that a plan can be about several. */
 enum fault_kind {
 	FAULT_OPEN = 1 << 0, /* open, openat, flopenat, accept4, memfd_create */
-	FAULT_READ = 1 << 1, /* read, pread */
+	FAULT_READ = 1 << 1, /* read, pread, preadv2 */
 	FAULT_WRITE = 1 << 2,    /* write, pwrite, fs_map_write */
 	FAULT_ALLOCATE = 1 << 3, /* fallocate */
 	FAULT_TRUNCATE = 1 << 4, /* ftruncate */

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -33,17 +34,23 @@ static struct {
 	int sync_errno;  /* fsync and fdatasync fail with it */
 	int syncs;       /* how often they were called */
 	bool no_fallocate;
-	int sleeps;  /* how often fsio slept */
-	int kill_at; /* the sleep at which `victim` is killed; 0: none */
+	bool not_cached; /* preadv2 says so of everything, */
+	off_t cached;    /* or of what is behind it; 0: never */
+	int sleeps;      /* how often fsio slept */
+	int kill_at;     /* the sleep at which `victim` is killed; 0: none */
 	pid_t victim;
 } fault;
 
 ssize_t __real_pread(int fd, void *to, size_t len, off_t offset);
+ssize_t __real_preadv2(int fd, const struct iovec *to, int count, off_t offset,
+                       int flags);
 ssize_t __real_pwrite(int fd, const void *from, size_t len, off_t offset);
 int __real_fsync(int fd);
 int __real_fdatasync(int fd);
 int __real_fallocate(int fd, int mode, off_t offset, off_t len);
 ssize_t __wrap_pread(int fd, void *to, size_t len, off_t offset);
+ssize_t __wrap_preadv2(int fd, const struct iovec *to, int count, off_t offset,
+                       int flags);
 ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t offset);
 int __wrap_fsync(int fd);
 int __wrap_fdatasync(int fd);
@@ -71,6 +78,25 @@ __wrap_pread(int fd, void *to, size_t len, off_t offset)
 	if (interrupt_or_cut(&len))
 		return -1;
 	return __real_pread(fd, to, len, offset);
+}
+
+/* For one piece of memory, and what need not be waited for. */
+ssize_t
+__wrap_preadv2(int fd, const struct iovec *to, int count, off_t offset,
+               int flags)
+{
+	struct iovec part = *to;
+
+	assert_int_equal(count, 1);
+	assert_int_equal(flags, RWF_NOWAIT);
+	if (fault.not_cached || (fault.cached && offset >= fault.cached)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (fault.cached && (off_t)part.iov_len > fault.cached - offset)
+		part.iov_len = (size_t)(fault.cached - offset);
+	/* Whatever this file system makes of RWF_NOWAIT. */
+	return __real_preadv2(fd, &part, 1, offset, fault.cached ? 0 : flags);
 }
 
 ssize_t
@@ -831,7 +857,7 @@ count_up(void *arg)
 	++*(unsigned *)arg;
 }
 
-/* A thread that wants to know of its waiting is told of every read. */
+/* A thread that wants to know of its waiting is told of reads that may wait. */
 static void
 test_reads_are_told(void **state)
 {
@@ -843,11 +869,42 @@ test_reads_are_told(void **state)
 	tmpdir_write(f->path, "file", "data", 4);
 	assert_int_equal(fs_open(f->dir, "file", &file, NULL), 0);
 	waits_watch(count_up, count_up, &told);
+	fault.not_cached = true;
 	assert_int_equal(fs_read(&file, &byte, 1, 0, NULL), 0);
+	assert_int_equal(byte, 'd');
 	assert_int_equal(told, 2);
 	waits_watch(NULL, NULL, NULL);
 	assert_int_equal(fs_read(&file, &byte, 1, 0, NULL), 0);
 	assert_int_equal(told, 2);
+	fs_close(&file);
+}
+
+/*
+ * What the page cache has is not waited for. Where it has the first bytes
+ * only, the rest may be, and is read all the same.
+ */
+static void
+test_cached_reads_are_not_told(void **state)
+{
+	struct fixture *f = *state;
+	struct fs_file file;
+	unsigned told = 0;
+	char bytes[4];
+
+	tmpdir_write(f->path, "file", "data", 4);
+	assert_int_equal(fs_open(f->dir, "file", &file, NULL), 0);
+	waits_watch(count_up, count_up, &told);
+	fault.cached = 4;
+	assert_int_equal(fs_read(&file, bytes, 4, 0, NULL), 0);
+	assert_memory_equal(bytes, "data", 4);
+	assert_int_equal(told, 0);
+	fault.cached = 3;
+	assert_int_equal(fs_read(&file, bytes, 4, 0, NULL), 0);
+	assert_memory_equal(bytes, "data", 4);
+	assert_int_equal(told, 2);
+	/* An end is an end, and is told of by the read that may wait. */
+	assert_int_equal(fs_read(&file, bytes, 4, 2, NULL), LSMKV_ECORRUPT);
+	waits_watch(NULL, NULL, NULL);
 	fs_close(&file);
 }
 
@@ -874,6 +931,7 @@ main(void)
 		TEST(test_read_error),
 		TEST(test_read_all),
 		TEST(test_reads_are_told),
+		TEST(test_cached_reads_are_not_told),
 		TEST(test_write_disk_full),
 		TEST(test_sync_is_never_retried),
 		TEST(test_allocate),
