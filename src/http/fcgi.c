@@ -37,6 +37,8 @@ job_trim(struct job *j, size_t max)
 		buf_release(&j->response.memory);
 	if (j->write.call.key.cap > max)
 		buf_release(&j->write.call.key);
+	if (j->spooled)
+		FCGX_Free(&j->q, 0);
 }
 
 static void
@@ -44,6 +46,7 @@ job_free(struct job *j)
 {
 	if (!j)
 		return;
+	FCGX_Free(&j->q, 0);
 	request_release(&j->request);
 	response_release(&j->response);
 	api_call_release(&j->write.call);
@@ -285,7 +288,9 @@ serve(struct worker *w, struct connection *c)
 	struct job *j = w->job;
 
 	j->connection = c;
-	j->only_head = c->spool.fd >= 0 && !c->scan.whole;
+	FCGX_Free(&j->q, 0); /* what the last one has left */
+	j->spooled = c->spool.fd >= 0;
+	j->only_head = j->spooled && !c->scan.whole;
 	c->keep = false;
 	if (!worker_set(w, c->fd, true)) {
 		fcgi_finish(w, c);

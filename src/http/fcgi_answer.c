@@ -21,11 +21,22 @@ write_slice(FCGX_Stream *out, struct slice s)
 	while (s.len) {
 		int n = s.len < SLICE_MAX ? (int)s.len : (int)SLICE_MAX;
 
-		/* A failure is remembered by the stream: see FCGX_Finish_r. */
+		/* A failure is remembered by the stream: see end_answer. */
 		if (FCGX_PutStr((const char *)s.data, n, out) < 0)
 			return;
 		s = slice_make(s.data + n, s.len - (size_t)n);
 	}
+}
+
+/* FCGX_Finish_r, but for freeing q and closing; false: it could not write. */
+static bool
+end_answer(FCGX_Request *q)
+{
+	bool failed = FCGX_FClose(q->err);
+
+	failed |= FCGX_FClose(q->out);
+	failed |= FCGX_GetError(q->in);
+	return !failed;
 }
 
 void
@@ -115,7 +126,7 @@ fcgi_respond(struct worker *w, struct job *j, bool patient)
 	struct connection *c = j->connection;
 	struct slice payload = response_payload(&j->response);
 	struct spool out = SPOOL_INIT;
-	bool waits;
+	bool waits, written;
 
 	/* The request has been read: what follows is for its peer. */
 	lobby_unspool(f->lobby, c);
@@ -132,18 +143,15 @@ fcgi_respond(struct worker *w, struct job *j, bool patient)
 	}
 	j->q.ipcFd = out.fd < 0 ? c->fd : out.fd;
 	c->keep = j->q.keepConnection;
-	j->q.keepConnection = 1; /* closing is ours */
 	if (waits)
 		worker_step_out(w);
 	write_slice(j->q.out, buf_slice(&w->head));
 	write_slice(j->q.out, payload);
-	FCGX_Finish_r(&j->q);
+	written = end_answer(&j->q);
 	if (waits)
 		worker_step_in(w);
-	if (j->q.ipcFd < 0) {
-		/* It could not write, and has closed what it wrote to. */
-		if (out.fd < 0)
-			c->fd = -1;
+	if (!written) {
+		spool_close(&out);
 		c->keep = false;
 		fcgi_finish(w, c);
 	} else if (out.fd >= 0) {

@@ -17,6 +17,10 @@
  *           were cut short for complete: its stream's error is asked for.
  * write     Its own; a large answer goes into a spool, and from there to the
  *           peer as fast as that reads.
+ * free      Its own, but not before the job's next request: it takes thirty
+ *           pieces of memory for each, which are to be given back in the
+ *           thread that takes the same ones next, not by whoever writes what
+ *           the others have read.
  * close     Ours: its own waits up to two seconds for the peer to close
  *           first. `detached` makes even its own error paths close at once.
  */
@@ -42,11 +46,12 @@
  */
 struct job {
 	struct connection *connection;
-	FCGX_Request q;
+	FCGX_Request q;           /* the last one's, until the next begins */
 	struct request request;   /* its memory is used again and again */
 	struct response response; /* the same */
 	struct held_write write;  /* the same */
 	bool only_head;           /* there was no more of it than that */
+	bool spooled;             /* it came through a spool: it may be large */
 	STAILQ_ENTRY(job) in_late;
 	SLIST_ENTRY(job) in_spare;
 };

@@ -30,6 +30,13 @@
 #define SWEEP_MS 250            /* between looks for silent peers */
 #define SPOOLS_MAX (512u << 20) /* bytes of slow peers' in memory */
 
+/* A worker that stands by. */
+struct stander {
+	pthread_cond_t call; /* it is called, or stopping */
+	bool called;         /* it has got a seat, and is in no list */
+	SLIST_ENTRY(stander) in_standing;
+};
+
 struct lobby {
 	int listen_fd;       /* borrowed */
 	unsigned timeout_ms; /* of a silent peer */
@@ -41,12 +48,13 @@ struct lobby {
 	unsigned seats;                  /* workers that may be awake */
 	pthread_mutex_t lock;            /* of all down to waiting;
 	                                    connections change hands under it */
-	pthread_cond_t call;             /* a seat is given away, or stopping */
 	unsigned awake;                  /* have entered, and do not stand by */
 	unsigned watching;               /* of them: look at the set */
 	unsigned sweeping;               /* of them: and for silent peers */
-	unsigned standing_by;            /* wait for a seat */
-	unsigned called;                 /* of them: have got one */
+	SLIST_HEAD(, stander)
+	standing; /* wait for a seat; the last to come
+	                                    is the first: its stack and what
+	                                    malloc keeps for it are warm */
 	bool stopping;
 	LIST_HEAD(, connection) waiting;
 	_Atomic unsigned unfinished;    /* of waiting: those that wait for a
@@ -102,11 +110,14 @@ lobby_return(struct lobby *l, struct connection *c)
 static void
 call_one(struct lobby *l)
 {
-	if (l->awake >= l->seats || l->standing_by == l->called)
+	struct stander *s = SLIST_FIRST(&l->standing);
+
+	if (l->awake >= l->seats || !s)
 		return;
 	l->awake++;
-	l->called++;
-	pthread_cond_signal(&l->call);
+	SLIST_REMOVE_HEAD(&l->standing, in_standing);
+	s->called = true;
+	pthread_cond_signal(&s->call);
 }
 
 void
@@ -132,17 +143,20 @@ lobby_leave(struct lobby *l)
 static void
 stand_by(struct lobby *l)
 {
+	struct stander s = { .called = false };
+
 	if (l->awake <= l->seats || (l->unfinished && !l->sweeping))
 		return;
+	pthread_cond_init(&s.call, NULL);
 	l->awake--;
-	l->standing_by++;
-	while (!l->called && !l->stopping)
-		pthread_cond_wait(&l->call, &l->lock);
-	l->standing_by--;
-	if (l->called)
-		l->called--;
-	else
+	SLIST_INSERT_HEAD(&l->standing, &s, in_standing);
+	while (!s.called && !l->stopping)
+		pthread_cond_wait(&s.call, &l->lock);
+	if (!s.called) {
+		SLIST_REMOVE(&l->standing, &s, stander, in_standing);
 		l->awake++;
+	}
+	pthread_cond_destroy(&s.call);
 }
 
 bool
@@ -301,9 +315,12 @@ lobby_call(struct lobby *l)
 void
 lobby_stop(struct lobby *l)
 {
+	struct stander *s;
+
 	pthread_mutex_lock(&l->lock);
 	l->stopping = true;
-	pthread_cond_broadcast(&l->call);
+	SLIST_FOREACH(s, &l->standing, in_standing)
+	pthread_cond_signal(&s->call);
 	pthread_mutex_unlock(&l->lock);
 	eventfd_write(l->stop_fd, 1);
 }
@@ -371,8 +388,8 @@ lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
 	l->epoll_fd = l->stop_fd = l->call_fd = -1;
 	l->seats = processors();
 	LIST_INIT(&l->waiting);
+	SLIST_INIT(&l->standing);
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_cond_init(&l->call, NULL);
 	rc = open_epoll(l, err);
 	if (rc)
 		lobby_close(l);
@@ -398,7 +415,6 @@ lobby_close(struct lobby *l)
 		close(l->stop_fd);
 	if (l->epoll_fd >= 0)
 		close(l->epoll_fd);
-	pthread_cond_destroy(&l->call);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
