@@ -396,6 +396,19 @@ cache_block_init_private(struct cache_block *b)
 }
 
 void
+block_cache_charge(struct block_cache *c, struct cache_block *b)
+{
+	(void)reserve(c, b->charge);
+	b->owner = c;
+}
+
+void
+cache_block_pin(struct cache_block *b)
+{
+	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+}
+
+void
 cache_block_unpin(struct cache_block *b)
 {
 	struct block_cache *owner;

@@ -70,6 +70,12 @@ struct cache_block *block_cache_put(struct block_cache *c,
                                     struct cache_block *b);
 /* Gives a block that is never to be cached its one pin. */
 void cache_block_init_private(struct cache_block *b);
+/*
+ * Counts a private block as used, until it is freed; evicts what it must for
+ * that. Nobody finds it in the cache.
+ */
+void block_cache_charge(struct block_cache *c, struct cache_block *b);
+void cache_block_pin(struct cache_block *b);   /* once more; it is pinned */
 void cache_block_unpin(struct cache_block *b); /* NULL allowed */
 
 /*

@@ -6,11 +6,12 @@
 
 struct run_iter {
 	struct iter base;
-	size_t count;        /* of files */
-	bool fill_cache;     /* for the files' iterators */
-	size_t at;           /* the file that `file` iterates */
-	struct iter *file;   /* NULL: none is open */
-	struct sst *files[]; /* references */
+	size_t count;                   /* of files */
+	bool fill_cache;                /* for the files' iterators */
+	struct readahead_pool *helpers; /* for them, too; NULL: none */
+	size_t at;                      /* the file that `file` iterates */
+	struct iter *file;              /* NULL: none is open */
+	struct sst *files[];            /* references */
 };
 
 static void
@@ -23,11 +24,16 @@ close_file(struct run_iter *it)
 static int
 open_file(struct run_iter *it, size_t at, struct err *err)
 {
+	int rc;
+
 	if (it->file && it->at == at)
 		return 0;
 	close_file(it);
 	it->at = at;
-	return sst_iter_new(&it->file, it->files[at], it->fill_cache, err);
+	rc = sst_iter_new(&it->file, it->files[at], it->fill_cache, err);
+	if (!rc)
+		sst_iter_read_ahead(it->file, it->helpers);
+	return rc;
 }
 
 static int
@@ -207,4 +213,14 @@ run_iter_new(struct iter **out, struct sst *const *files, size_t count,
 		it->files[i] = sst_ref(files[i]);
 	*out = &it->base;
 	return 0;
+}
+
+void
+run_iter_read_ahead(struct iter *base, struct readahead_pool *p)
+{
+	struct run_iter *it = (struct run_iter *)base;
+
+	it->helpers = p;
+	if (it->file)
+		sst_iter_read_ahead(it->file, p);
 }

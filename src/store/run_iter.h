@@ -12,5 +12,7 @@
 /* Holds a reference to each file. fill_cache: see sst_iter_new. */
 int run_iter_new(struct iter **out, struct sst *const *files, size_t count,
                  bool fill_cache, struct err *err);
+/* See sst_iter_read_ahead. */
+void run_iter_read_ahead(struct iter *it, struct readahead_pool *p);
 
 #endif

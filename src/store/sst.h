@@ -83,6 +83,7 @@ void sst_writer_abort(struct sst_writer *w);
 
 struct block_cache;
 struct cache_block;
+struct readahead_pool;
 struct sst; /* an open SST, reference-counted, shared by threads */
 
 /*
@@ -140,6 +141,11 @@ void sst_hit_release(struct sst_hit *hit);
  */
 int sst_iter_new(struct iter **out, struct sst *t, bool fill_cache,
                  struct err *err);
+/*
+ * Has long walks of the iterator helped by threads of p (readahead.h), which
+ * outlives it. NULL: by nobody.
+ */
+void sst_iter_read_ahead(struct iter *it, struct readahead_pool *p);
 
 /*
  * Reads everything and checks everything: CRC of the file against info, each

@@ -3,10 +3,12 @@
  * Walking an SST. An iterator holds a reference to its SST and pins the index
  * as long as it lives, and the data block it stands in. Without fill_cache it
  * reads through a window of its own, so that a compaction or a long scan
- * leaves the cache to those who come back for the same keys.
+ * leaves the cache to those who come back for the same keys. One that has
+ * helpers reads ahead then (readahead.h).
  */
 #include <stdlib.h>
 
+#include "store/readahead.h"
 #include "store/sst_read.h"
 
 /*
@@ -24,9 +26,12 @@ struct sst_iter {
 				     may be given a key that borrows from it */
 	uint32_t block;           /* which one b is */
 	uint32_t at;              /* the entry it stands on */
+	bool backward;            /* how b was come to */
 	unsigned streak;          /* blocks loaded one after the other */
 	unsigned to_cache;        /* as many of them go into the cache */
 	struct sst_window window; /* of the file, for the others */
+	struct readahead_pool *helpers; /* NULL: there are none */
+	struct readahead *ahead;        /* NULL: not yet */
 };
 
 static struct sst_iter *
@@ -54,6 +59,19 @@ jump(struct sst_iter *s)
 {
 	s->window.ahead = 0;
 	s->streak = 0;
+	readahead_stop(s->ahead);
+	s->ahead = NULL;
+}
+
+/* A walk that has come this far is likely to go on. */
+static void
+look_ahead(struct sst_iter *s, uint32_t block)
+{
+	unsigned after = readahead_after(s->helpers);
+
+	if (!s->ahead && after && s->streak >= after)
+		s->ahead = readahead_start(s->helpers, s->t, s->x, block,
+		                           s->backward);
 }
 
 static int
@@ -64,9 +82,18 @@ load(struct sst_iter *s, uint32_t block, bool backward, struct err *err)
 
 	if (s->b && s->block == block)
 		return 0;
-	code = sst_get_block(s->t, s->x, block,
-	                     s->streak < s->to_cache ? NULL : &s->window,
-	                     backward, &b, err);
+	if (s->b && (backward != s->backward ||
+	             block != (backward ? s->block - 1 : s->block + 1)))
+		jump(s);
+	s->backward = backward;
+	look_ahead(s, block);
+	if (s->ahead)
+		code = readahead_next(s->ahead, &b, err);
+	else
+		code = sst_get_block(s->t, s->x, block,
+		                     s->streak < s->to_cache ? NULL
+		                                             : &s->window,
+		                     backward, &b, err);
 	if (code) {
 		s->iter.valid = false;
 		return code;
@@ -195,6 +222,7 @@ iter_op_close(struct iter *it)
 {
 	struct sst_iter *s = self(it);
 
+	readahead_stop(s->ahead);
 	unpin(s->before);
 	unpin(s->b);
 	cache_block_unpin(s->x ? &s->x->head : NULL);
@@ -232,4 +260,13 @@ sst_iter_new(struct iter **out, struct sst *t, bool fill_cache, struct err *err)
 	}
 	*out = &s->iter;
 	return 0;
+}
+
+void
+sst_iter_read_ahead(struct iter *it, struct readahead_pool *p)
+{
+	struct sst_iter *s = self(it);
+
+	jump(s);
+	s->helpers = p;
 }

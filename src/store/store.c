@@ -34,6 +34,7 @@ store_options_init(struct store_options *options)
 	options->level0_stop = 24;
 	options->flush_deflate_level = DEFLATE_FAST;
 	options->scrub_s = 7 * 24 * 3600;
+	readahead_options_init(&options->readahead);
 	options->compactor.level0_files = 8;
 	options->compactor.silence_ms = 30000;
 	options->compactor.reclaim_ms = 5000;
@@ -69,6 +70,8 @@ settle_options(struct store_options *o, struct err *err)
 		               (unsigned long long)o->memtable_bytes,
 		               MEMTABLE_LEAST,
 		               (unsigned long long)o->memory_bytes);
+	if (!o->readahead.after)
+		return err_set(err, LSMKV_EINVAL, "readahead after no block");
 	if (o->level0_stop <= o->level0_slow || !c->level0_files)
 		return err_set(err, LSMKV_EINVAL,
 		               "level 0: stop must be above slow");
@@ -244,6 +247,10 @@ store_open(struct store **out, const char *path,
 		rc = err_nomem(err, sizeof(s->cache));
 		goto done;
 	}
+	rc = readahead_pool_new(&s->helpers, &s->options.readahead,
+	                        s->options.memory_bytes / 16, err);
+	if (rc)
+		goto done;
 	reserve_init(&s->reserve, s->dir);
 	rc = store_recover(s, err);
 	if (!rc)
@@ -275,6 +282,7 @@ store_close(struct store *s, struct err *err)
 	scrub_stop(s->scrub);
 	flush_stop(s);
 	compactor_stop(s->compactor);
+	readahead_pool_free(s->helpers);
 	rc = commit_stop(s, err);
 	if (atomic_load(&s->views.current))
 		view_box_release(&s->views);
@@ -349,7 +357,7 @@ store_scan(struct store *s, const struct scan_range *range, uint64_t snapshot,
 	*out = NULL;
 	if (!snapshot)
 		snapshot = atomic_load(&s->published);
-	rc = view_iter_new(&source, v, true, err);
+	rc = view_iter_new(&source, v, true, s->helpers, err);
 	if (rc) {
 		view_unref(v);
 		return rc;
@@ -512,6 +520,7 @@ store_get_stat(struct store *s, struct store_stat *stat)
 		}
 	}
 	block_cache_get_stat(s->cache, &stat->cache);
+	readahead_get_stat(s->helpers, &stat->readahead);
 	compactor_get_stat(s->compactor, &stat->compactor);
 	if (s->scrub)
 		scrub_get_stat(s->scrub, &stat->scrub);

@@ -12,6 +12,7 @@
 
 #include "store/block_cache.h"
 #include "store/compactor.h"
+#include "store/readahead.h"
 #include "store/scan.h"
 #include "store/scrub.h"
 
@@ -40,6 +41,7 @@ struct store_options {
 	int flush_deflate_level; /* of level 0 SSTs */
 	uint64_t scrub_s;        /* seconds in which all SSTs are read and
 				       checked once; 0: never */
+	struct readahead_options readahead; /* of long scans */
 	struct compactor_options compactor;
 };
 
@@ -160,6 +162,7 @@ struct store_stat {
 		uint64_t files, bytes, entries, tombstones, raw_bytes;
 	} level[LEVELS_MAX];
 	struct block_cache_stat cache;
+	struct readahead_stat readahead;
 	struct compactor_stat compactor;
 	struct scrub_stat scrub;
 };

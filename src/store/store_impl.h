@@ -89,6 +89,7 @@ struct store {
 	struct fs_file lock; /* holds the directory's flock */
 	struct store_options options;
 	struct block_cache *cache;
+	struct readahead_pool *helpers; /* of long scans */
 	struct compactor *compactor;
 	struct scrub *scrub; /* NULL when it is off */
 	struct reserve reserve;

@@ -245,7 +245,7 @@ view_hit_release(struct view_hit *hit)
 
 int
 view_iter_new(struct iter **out, const struct view *v, bool fill_cache,
-              struct err *err)
+              struct readahead_pool *helpers, struct err *err)
 {
 	size_t most =
 		1 + v->sealed_count + v->levels->level[0].count + LEVELS_MAX;
@@ -270,7 +270,7 @@ view_iter_new(struct iter **out, const struct view *v, bool fill_cache,
 		rc = sst_iter_new(&children[n], v->levels->level[0].files[i],
 		                  fill_cache, err);
 		if (!rc)
-			n++;
+			sst_iter_read_ahead(children[n++], helpers);
 	}
 	for (unsigned l = 1; !rc && l < LEVELS_MAX; l++) {
 		const struct level *level = &v->levels->level[l];
@@ -280,7 +280,7 @@ view_iter_new(struct iter **out, const struct view *v, bool fill_cache,
 		rc = run_iter_new(&children[n], level->files, level->count,
 		                  fill_cache, err);
 		if (!rc)
-			n++;
+			run_iter_read_ahead(children[n++], helpers);
 	}
 	if (!rc)
 		rc = merge_new(out, children, n, err);

@@ -97,8 +97,11 @@ void view_hit_release(struct view_hit *hit);
 int view_get_recent(const struct view *v, struct slice key, uint64_t segment,
                     struct entry *e);
 
-/* All entries of the view in store order; holds references to its parts. */
+/*
+ * All entries of the view in store order; holds references to its parts.
+ * helpers: for long walks (readahead.h); NULL: none.
+ */
 int view_iter_new(struct iter **out, const struct view *v, bool fill_cache,
-                  struct err *err);
+                  struct readahead_pool *helpers, struct err *err);
 
 #endif
