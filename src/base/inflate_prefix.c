@@ -3,9 +3,9 @@
  * Inflating as little as will do.
  *
  * The bits of the stream stand in a word, the next one lowest. A word is
- * filled to at least 56 bits: enough for four literals out of a table, or for a
- * match, whose length and offset take 20 and 28 at most. Behind the end of the stream come
- * zeros; they are counted, and in the end must not have been used.
+ * filled to at least 56 bits: enough for five literals out of a table, or for a
+ * match, whose length and offset take 20 and 28 at most. Behind the end of the
+ * stream come zeros; they are counted, and in the end must not have been used.
  */
 #include "base/inflate_prefix.h"
 
@@ -15,8 +15,8 @@
 #define LENGTH_SYMBOLS 19u /* of the code of code lengths */
 #define LITLEN_SYMBOLS 288u
 #define OFFSET_SYMBOLS 32u
-#define REPEAT_MAX 138u
-#define LITERALS 4u /* of the table, from one filled word */
+#define REPEAT_MAX 6u /* symbols of one length, in one word of the stream */
+#define LITERALS 5u   /* of the table, from one filled word */
 
 /*
  * What a codeword stands for: its bits (0 in a table: it is longer than that),
@@ -31,6 +31,13 @@
 
 #define ENTRY(base, extra)                                                     \
 	((uint32_t)(base) << ENTRY_BASE_SHIFT | (extra) << ENTRY_EXTRA_SHIFT)
+
+/* A symbol that has a codeword. A code of 288 usually has a hundred of them:
+   the others are passed over once, where the lengths are read. */
+struct symbol {
+	uint16_t number;
+	uint16_t bits; /* of its codeword; 1 to 15 */
+};
 
 struct bits {
 	const unsigned char *at, *end;
@@ -134,9 +141,9 @@ next_codeword(unsigned word, unsigned size)
 	return (word & (highest - 1)) | highest;
 }
 
-/* Makes the code in which symbol i < n has length[i] bits, 0: none. */
+/* Makes the code of n symbols, which are in order. */
 static inline bool
-make_code(struct inflate_code *c, const uint8_t *length, unsigned n,
+make_code(struct inflate_code *c, const struct symbol *used, unsigned n,
           uint32_t (*entry_of)(unsigned))
 {
 	unsigned place[CODE_BITS_MAX + 2], word = 0, longest = 0;
@@ -145,8 +152,7 @@ make_code(struct inflate_code *c, const uint8_t *length, unsigned n,
 
 	memset(c->count, 0, sizeof(c->count));
 	for (unsigned i = 0; i < n; i++)
-		c->count[length[i]]++;
-	c->count[0] = 0;
+		c->count[used[i].bits]++;
 	place[1] = 0;
 	for (unsigned bits = 1; bits <= CODE_BITS_MAX; bits++) {
 		left = 2 * left - c->count[bits];
@@ -157,8 +163,7 @@ make_code(struct inflate_code *c, const uint8_t *length, unsigned n,
 		place[bits + 1] = place[bits] + c->count[bits];
 	}
 	for (unsigned i = 0; i < n; i++)
-		if (length[i])
-			c->sorted[place[length[i]]++] = (uint16_t)i;
+		c->sorted[place[used[i].bits]++] = used[i].number;
 
 	/*
 	 * With one more bit the table is its own copy, twice; what no codeword
@@ -212,40 +217,55 @@ with_extra(struct bits *b, uint32_t e)
 static bool
 fixed_codes(struct inflate_prefix *p)
 {
-	uint8_t length[LITLEN_SYMBOLS];
+	struct symbol used[LITLEN_SYMBOLS];
 
-	memset(length, 8, 144);
-	memset(length + 144, 9, 112);
-	memset(length + 256, 7, 24);
-	memset(length + 280, 8, 8);
-	make_code(&p->litlen, length, LITLEN_SYMBOLS, litlen_entry);
-	memset(length, 5, OFFSET_SYMBOLS);
-	return make_code(&p->offset, length, OFFSET_SYMBOLS, offset_entry);
+	for (unsigned i = 0; i < LITLEN_SYMBOLS; i++) {
+		used[i].number = (uint16_t)i;
+		used[i].bits = i < 144 || i >= 280 ? 8 : i < 256 ? 9 : 7;
+	}
+	make_code(&p->litlen, used, LITLEN_SYMBOLS, litlen_entry);
+	for (unsigned i = 0; i < OFFSET_SYMBOLS; i++)
+		used[i].bits = 5;
+	return make_code(&p->offset, used, OFFSET_SYMBOLS, offset_entry);
 }
 
-/* Reads the codes that a block begins with. */
+/* Reads the code of the lengths that follow. */
 static bool
-dynamic_codes(struct inflate_prefix *p, struct bits *b)
+lengths_code(struct inflate_prefix *p, struct bits *b, unsigned lengths)
 {
 	static const uint8_t order[LENGTH_SYMBOLS] = { 16, 17, 18, 0,  8, 7,  9,
 		                                       6,  10, 5,  11, 4, 12, 3,
 		                                       13, 2,  14, 1,  15 };
-	uint8_t length[LITLEN_SYMBOLS + OFFSET_SYMBOLS + REPEAT_MAX];
-	unsigned litlens = 257 + take(b, 5), offsets = 1 + take(b, 5);
-	unsigned lengths = 4 + take(b, 4), n = 0;
-	uint64_t mask;
+	struct symbol used[LENGTH_SYMBOLS];
+	uint8_t bits[LENGTH_SYMBOLS] = { 0 };
+	unsigned n = 0;
 
-	memset(length, 0, LENGTH_SYMBOLS);
 	for (unsigned i = 0; i < lengths; i++) {
 		if (b->count < 3)
 			refill(b);
-		length[order[i]] = (uint8_t)take(b, 3);
+		bits[order[i]] = (uint8_t)take(b, 3);
 	}
-	if (!make_code(&p->lengths, length, LENGTH_SYMBOLS, length_entry))
+	for (unsigned i = 0; i < LENGTH_SYMBOLS; i++)
+		if (bits[i])
+			used[n++] = (struct symbol){ (uint16_t)i, bits[i] };
+	return make_code(&p->lengths, used, n, length_entry);
+}
+
+/* Reads the codes that a block begins with: the lengths of their codewords,
+   one row of numbers for both. */
+static bool
+dynamic_codes(struct inflate_prefix *p, struct bits *b)
+{
+	struct symbol used[LITLEN_SYMBOLS + OFFSET_SYMBOLS + REPEAT_MAX];
+	unsigned litlens = 257 + take(b, 5), offsets = 1 + take(b, 5);
+	unsigned last = 0, n = 0, i = 0, of_litlen;
+	uint64_t mask;
+
+	if (!lengths_code(p, b, 4 + take(b, 4)))
 		return false;
 	mask = ((uint64_t)1 << p->lengths.bits) - 1;
-	while (n < litlens + offsets) {
-		unsigned symbol, times;
+	while (i < litlens + offsets) {
+		unsigned symbol, times = 1;
 		uint32_t e;
 
 		if (b->count < CODE_BITS_MAX)
@@ -255,21 +275,30 @@ dynamic_codes(struct inflate_prefix *p, struct bits *b)
 			return false; /* none is longer than the table's */
 		take(b, e & ENTRY_BITS);
 		symbol = e >> ENTRY_BASE_SHIFT;
-		if (symbol < 16) {
-			length[n++] = (uint8_t)symbol;
+		if (symbol > 16) {
+			i += symbol == 17 ? 3 + take(b, 3) : 11 + take(b, 7);
+			last = 0;
 			continue;
 		}
-		if (symbol == 16 && !n)
+		if (symbol < 16)
+			last = symbol;
+		else if (i)
+			times = 3 + take(b, 2);
+		else
 			return false;
-		times = symbol == 16   ? 3 + take(b, 2)
-		        : symbol == 17 ? 3 + take(b, 3)
-		                       : 11 + take(b, 7);
-		memset(length + n, symbol == 16 ? length[n - 1] : 0, times);
-		n += times;
+		for (; times; times--, i++) {
+			used[n].number = (uint16_t)i;
+			used[n].bits = (uint16_t)last;
+			n += last > 0;
+		}
 	}
-	return n == litlens + offsets &&
-	       make_code(&p->litlen, length, litlens, litlen_entry) &&
-	       make_code(&p->offset, length + litlens, offsets, offset_entry);
+	for (of_litlen = n; of_litlen && used[of_litlen - 1].number >= litlens;
+	     of_litlen--)
+		used[of_litlen - 1].number -= (uint16_t)litlens;
+	return i == litlens + offsets &&
+	       make_code(&p->litlen, used, of_litlen, litlen_entry) &&
+	       make_code(&p->offset, used + of_litlen, n - of_litlen,
+	                 offset_entry);
 }
 
 /* Each of these goes on at `to`, and returns where it ended: at stop or

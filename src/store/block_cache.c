@@ -26,7 +26,7 @@
 #define SHARD_SHIFT 58 /* the top 6 bits of a hash choose the shard */
 #define DROP_STEP 32u  /* blocks looked at under a lock to drop a file's */
 #define BUCKETS_MIN 16u
-#define MISSED_SHARE 4u /* buckets to a slot of `missed` */
+#define MISSED_SHARE 16u /* buckets to a slot of `missed` */
 #define PREFETCH_LINES 4u
 #define KEEP_MAX 3u /* the clock spares a block for at most as many turns */
 
@@ -35,8 +35,10 @@ struct shard {
 	struct cache_block **bucket; /* hash chains */
 	size_t buckets;              /* a power of two */
 	uint32_t *missed; /* tags of blocks that were asked for in vain, each in
-			     the slot of its hash; 0: none. As many as half of
-			     the blocks linked to all of them: 2Q's A1out */
+			     the slot of its hash; 0: none. An eighth to a
+			     quarter of the blocks linked. 2Q's A1out has half;
+			     here to let in a block that is not asked for again
+			     costs more than one more miss of one that is */
 	struct cache_block *hand; /* clock: looked at next; NULL when empty */
 	atomic_size_t count;      /* blocks linked; written under the lock */
 	uint64_t hits, misses;
