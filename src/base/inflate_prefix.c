@@ -20,13 +20,15 @@
 
 /*
  * What a codeword stands for: its bits (0 in a table: it is longer than that),
- * the extra bits behind it, and what it is, with a base in the upper half.
+ * what it is, the extra bits behind it, and a base in the upper half. The bits
+ * stand where a shift by the whole entry takes them from.
  */
-#define ENTRY_BITS 0x0fu
-#define ENTRY_EXTRA_SHIFT 4u
-#define ENTRY_LITERAL 0x100u
-#define ENTRY_END 0x200u
-#define ENTRY_INVALID 0x400u
+#define ENTRY_BITS 0x3fu
+#define ENTRY_LITERAL 0x40u
+#define ENTRY_END 0x80u
+#define ENTRY_INVALID 0x100u
+#define ENTRY_EXTRA_SHIFT 12u
+#define ENTRY_EXTRA 0x0fu
 #define ENTRY_BASE_SHIFT 16u
 
 #define ENTRY(base, extra)                                                     \
@@ -141,7 +143,19 @@ next_codeword(unsigned word, unsigned size)
 	return (word & (highest - 1)) | highest;
 }
 
-/* Makes the code of n symbols, which are in order. */
+/* Notes the next symbol of a code as used[n], if it has a codeword. Returns
+   how many are used then. */
+static inline unsigned
+use(struct inflate_code *c, struct symbol *used, unsigned n, unsigned number,
+    unsigned bits)
+{
+	used[n].number = (uint16_t)number;
+	used[n].bits = (uint16_t)bits;
+	c->count[bits]++;
+	return n + (bits > 0);
+}
+
+/* Makes the code of the n symbols that are used. */
 static inline bool
 make_code(struct inflate_code *c, const struct symbol *used, unsigned n,
           uint32_t (*entry_of)(unsigned))
@@ -150,9 +164,6 @@ make_code(struct inflate_code *c, const struct symbol *used, unsigned n,
 	const uint16_t *symbol = c->sorted;
 	int left = 1; /* codewords of this length that none begins yet */
 
-	memset(c->count, 0, sizeof(c->count));
-	for (unsigned i = 0; i < n; i++)
-		c->count[used[i].bits]++;
 	place[1] = 0;
 	for (unsigned bits = 1; bits <= CODE_BITS_MAX; bits++) {
 		left = 2 * left - c->count[bits];
@@ -209,7 +220,7 @@ static inline unsigned
 with_extra(struct bits *b, uint32_t e)
 {
 	return (e >> ENTRY_BASE_SHIFT) +
-	       take(b, e >> ENTRY_EXTRA_SHIFT & ENTRY_BITS);
+	       take(b, e >> ENTRY_EXTRA_SHIFT & ENTRY_EXTRA);
 }
 
 /* ---- blocks ---- */
@@ -217,15 +228,16 @@ with_extra(struct bits *b, uint32_t e)
 static bool
 fixed_codes(struct inflate_prefix *p)
 {
-	struct symbol used[LITLEN_SYMBOLS];
+	struct symbol used[LITLEN_SYMBOLS + 1];
 
-	for (unsigned i = 0; i < LITLEN_SYMBOLS; i++) {
-		used[i].number = (uint16_t)i;
-		used[i].bits = i < 144 || i >= 280 ? 8 : i < 256 ? 9 : 7;
-	}
+	for (unsigned i = 0; i < LITLEN_SYMBOLS; i++)
+		use(&p->litlen, used, i, i,
+		    i < 144 || i >= 280 ? 8
+		    : i < 256           ? 9
+		                        : 7);
 	make_code(&p->litlen, used, LITLEN_SYMBOLS, litlen_entry);
 	for (unsigned i = 0; i < OFFSET_SYMBOLS; i++)
-		used[i].bits = 5;
+		use(&p->offset, used, i, i, 5);
 	return make_code(&p->offset, used, OFFSET_SYMBOLS, offset_entry);
 }
 
@@ -236,7 +248,7 @@ lengths_code(struct inflate_prefix *p, struct bits *b, unsigned lengths)
 	static const uint8_t order[LENGTH_SYMBOLS] = { 16, 17, 18, 0,  8, 7,  9,
 		                                       6,  10, 5,  11, 4, 12, 3,
 		                                       13, 2,  14, 1,  15 };
-	struct symbol used[LENGTH_SYMBOLS];
+	struct symbol used[LENGTH_SYMBOLS + 1];
 	uint8_t bits[LENGTH_SYMBOLS] = { 0 };
 	unsigned n = 0;
 
@@ -246,55 +258,55 @@ lengths_code(struct inflate_prefix *p, struct bits *b, unsigned lengths)
 		bits[order[i]] = (uint8_t)take(b, 3);
 	}
 	for (unsigned i = 0; i < LENGTH_SYMBOLS; i++)
-		if (bits[i])
-			used[n++] = (struct symbol){ (uint16_t)i, bits[i] };
+		n = use(&p->lengths, used, n, i, bits[i]);
 	return make_code(&p->lengths, used, n, length_entry);
 }
 
 /* Reads the codes that a block begins with: the lengths of their codewords,
    one row of numbers for both. */
 static bool
-dynamic_codes(struct inflate_prefix *p, struct bits *b)
+dynamic_codes(struct inflate_prefix *p, struct bits *bits)
 {
 	struct symbol used[LITLEN_SYMBOLS + OFFSET_SYMBOLS + REPEAT_MAX];
-	unsigned litlens = 257 + take(b, 5), offsets = 1 + take(b, 5);
-	unsigned last = 0, n = 0, i = 0, of_litlen;
+	struct bits b = *bits; /* in registers */
+	unsigned litlens = 257 + take(&b, 5), offsets = 1 + take(&b, 5);
+	unsigned last = 0, n = 0, i = 0, of_litlen = 0;
 	uint64_t mask;
 
-	if (!lengths_code(p, b, 4 + take(b, 4)))
+	if (!lengths_code(p, &b, 4 + take(&b, 4)))
 		return false;
 	mask = ((uint64_t)1 << p->lengths.bits) - 1;
 	while (i < litlens + offsets) {
 		unsigned symbol, times = 1;
 		uint32_t e;
 
-		if (b->count < CODE_BITS_MAX)
-			refill(b);
-		e = p->lengths_table[b->hold & mask];
+		if (b.count < CODE_BITS_MAX)
+			refill(&b);
+		e = p->lengths_table[b.hold & mask];
 		if (!(e & ENTRY_BITS))
 			return false; /* none is longer than the table's */
-		take(b, e & ENTRY_BITS);
+		take(&b, e & ENTRY_BITS);
 		symbol = e >> ENTRY_BASE_SHIFT;
 		if (symbol > 16) {
-			i += symbol == 17 ? 3 + take(b, 3) : 11 + take(b, 7);
+			i += symbol == 17 ? 3 + take(&b, 3) : 11 + take(&b, 7);
 			last = 0;
 			continue;
 		}
 		if (symbol < 16)
 			last = symbol;
 		else if (i)
-			times = 3 + take(b, 2);
+			times = 3 + take(&b, 2);
 		else
 			return false;
 		for (; times; times--, i++) {
-			used[n].number = (uint16_t)i;
-			used[n].bits = (uint16_t)last;
-			n += last > 0;
+			if (i < litlens)
+				n = of_litlen =
+					use(&p->litlen, used, n, i, last);
+			else
+				n = use(&p->offset, used, n, i - litlens, last);
 		}
 	}
-	for (of_litlen = n; of_litlen && used[of_litlen - 1].number >= litlens;
-	     of_litlen--)
-		used[of_litlen - 1].number -= (uint16_t)litlens;
+	*bits = b;
 	return i == litlens + offsets &&
 	       make_code(&p->litlen, used, of_litlen, litlen_entry) &&
 	       make_code(&p->offset, used + of_litlen, n - of_litlen,
@@ -428,6 +440,9 @@ inflate_prefix(struct inflate_prefix *p, struct slice stream,
 		refill(&b);
 		last = take(&b, 1);
 		type = take(&b, 2);
+		memset(p->lengths.count, 0, sizeof(p->lengths.count));
+		memset(p->litlen.count, 0, sizeof(p->litlen.count));
+		memset(p->offset.count, 0, sizeof(p->offset.count));
 		if (type == 3 || (type == 2 && !dynamic_codes(p, &b)) ||
 		    (type == 1 && !fixed_codes(p)))
 			return false;
