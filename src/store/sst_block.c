@@ -21,6 +21,7 @@
 
 #define LINE 64u        /* bytes of a cache line */
 #define MALLOC_HEAD 16u /* bytes of malloc around a block, on average */
+#define SMALL_INFLATE (4u << 10) /* bytes inflated */
 
 /* How much longer than a data block the cache spares the others. */
 #define KEEP_DATA 1u
@@ -238,6 +239,22 @@ open_columns(const struct sst *t, const struct sst_sealed *s, struct around *a,
 	                       t->block_bytes);
 }
 
+/*
+ * Inflates into `to`, which has INFLATE_PREFIX_SLACK more room. Of a small
+ * block libdeflate makes larger tables than it has use for; a stream that is
+ * not right is left to it, to say so.
+ */
+static int
+inflate_columns(const struct sst *t, uint64_t offset,
+                const struct sst_sealed *s, struct sst_tools *tools,
+                unsigned char *to, struct err *err)
+{
+	if (sst_is_deflated(s) && s->raw <= SMALL_INFLATE &&
+	    inflate_prefix(&tools->prefix, s->payload, to, s->raw))
+		return 0;
+	return sst_seal_inflate(name_of(t), offset, "block", s, to, err);
+}
+
 static int
 make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
                   const struct sst_sealed *s, struct around *a,
@@ -259,11 +276,10 @@ make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 	buf_clear(&tools->columns);
 	if (buf_reserve(&tools->columns,
 	                s->raw + SST_COLUMNS_SLACK + a->keys.count +
-	                        SST_PACK_SLACK,
+	                        SST_PACK_SLACK + INFLATE_PREFIX_SLACK,
 	                err))
 		return LSMKV_ENOMEM;
-	code = sst_seal_inflate(name_of(t), offset, "block", s,
-	                        tools->columns.data, err);
+	code = inflate_columns(t, offset, s, tools, tools->columns.data, err);
 	if (code)
 		goto done;
 	*wrong = open_columns(t, s, a, tools->columns.data, count, &c);
