@@ -19,6 +19,7 @@
 #define RUN_BLOCKS 16u
 #define RUN_STORED (16u << 10) /* bytes of the file, unless it is one block */
 #define RUN_SHARE 8u           /* of what was read before, one part at most */
+#define READERS 16u            /* runs, for telling how many scan at a time */
 #define RUN_BYTES (READAHEAD_BYTES / READAHEAD_RUNS) /* inflated */
 
 struct run {
@@ -65,7 +66,9 @@ struct readahead_pool {
 	unsigned idle;    /* threads that wait for `wake` */
 	unsigned threads; /* that have started */
 	bool stop;
-	uint64_t helped, own; /* blocks made */
+	uint64_t helped, own;      /* blocks made */
+	pthread_t reader[READERS]; /* who began a run last; a ring */
+	unsigned readers;          /* written to it, in all */
 	pthread_t thread[READAHEAD_THREADS_MAX];
 };
 
@@ -78,6 +81,7 @@ readahead_options_init(struct readahead_options *options)
 	if (!sched_getaffinity(0, sizeof(set), &set))
 		processors = (unsigned)CPU_COUNT(&set);
 	options->after = 32;
+	options->processors = processors;
 	options->threads = processors - 1 < READAHEAD_THREADS_MAX
 	                           ? processors - 1
 	                           : READAHEAD_THREADS_MAX;
@@ -203,6 +207,38 @@ make(struct readahead *r, struct run *run)
 		sst_scratch_trim(scratch);
 }
 
+/* ---- is a processor free? ---- */
+
+static void
+note_reader(struct readahead_pool *p)
+{
+	p->reader[p->readers++ % READERS] = pthread_self();
+}
+
+/* Threads among those that began a run lately: an iterator that stands still
+   does not count, and the many of a merge count once. */
+static unsigned
+count_readers(const struct readahead_pool *p)
+{
+	unsigned n = p->readers < READERS ? p->readers : READERS, different = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned j = 0;
+
+		while (j < i && !pthread_equal(p->reader[j], p->reader[i]))
+			j++;
+		different += j == i;
+	}
+	return different;
+}
+
+/* May so many helpers work? More would take processors from scans. */
+static bool
+has_processors(const struct readahead_pool *p, unsigned helpers)
+{
+	return count_readers(p) + helpers <= p->options.processors;
+}
+
 /* ---- the helpers ---- */
 
 /* Nobody else knows of it any more. */
@@ -246,6 +282,8 @@ help(struct readahead_pool *p, struct readahead *r)
 		p->helped += run->made;
 		if (r->waits)
 			pthread_cond_signal(&r->ready);
+		if (!has_processors(p, p->threads - p->idle))
+			break;
 		if (!TAILQ_EMPTY(&p->waiting)) {
 			if (may_claim(r) && !atomic_load(&r->stopped))
 				queue(p, r);
@@ -292,7 +330,8 @@ ask_for_help(struct readahead *r)
 	uint64_t room = r->window - (r->next - r->first);
 
 	/* Half a window at least, so that it is worth the waking. */
-	if (r->queued || r->helped || !may_claim(r) || room * 2 < r->window)
+	if (r->queued || r->helped || !may_claim(r) || room * 2 < r->window ||
+	    !has_processors(p, p->threads - p->idle + 1))
 		return;
 	queue(p, r);
 	if (p->idle)
@@ -404,6 +443,7 @@ advance(struct readahead *r)
 	struct run *run, *other;
 
 	pthread_mutex_lock(&p->mutex);
+	note_reader(p);
 	run = r->current;
 	if (run) {
 		p->own += run->count - run->made;

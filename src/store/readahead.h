@@ -10,6 +10,9 @@
  * processor is a scan without a helper, and one that merges faster than it
  * inflates has both threads inflating.
  *
+ * Helpers are for processors that no scan has: where as many threads scan as
+ * there are processors, each does best on its own.
+ *
  * How far ahead depends on what it is good for, as in the Linux page cache:
  * the window doubles with every run that had to be read, up to READAHEAD_RUNS
  * runs, and shuts after one whose blocks all were in the cache. A run is at
@@ -42,13 +45,14 @@
 #define READAHEAD_THREADS_MAX 4u
 
 struct readahead_options {
-	unsigned after;   /* blocks that an iterator reads in a row before it
+	unsigned after;      /* blocks that an iterator reads in a row before it
 			     is helped; at least 1 */
-	unsigned threads; /* at most; 0: nobody is helped */
+	unsigned threads;    /* at most; 0: nobody is helped */
+	unsigned processors; /* that scans and their helpers share */
 };
 
-/* The defaults: a thread for each processor but one, at most
-   READAHEAD_THREADS_MAX. */
+/* The defaults: of the processors of this process; a thread for each but one,
+   at most READAHEAD_THREADS_MAX. */
 void readahead_options_init(struct readahead_options *options);
 
 struct sst;

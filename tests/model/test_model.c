@@ -486,6 +486,7 @@ run(uint64_t seed, uint64_t steps, const char *helper)
 	m->options.compactor.sst.block_bytes = 1024;
 	m->options.readahead.after = 1 + (unsigned)draw(m, 4);
 	m->options.readahead.threads = (unsigned)draw(m, 3);
+	m->options.readahead.processors = 1 + (unsigned)draw(m, 4);
 	open_store(m);
 	for (uint64_t i = 0; i < steps; i++) {
 		step(m);

@@ -89,6 +89,7 @@ set_up(struct setting *s, size_t entries, size_t cache_bytes)
 	char key[16];
 
 	memset(s, 0, sizeof(*s));
+	s->options.processors = 64; /* as many as are wanted */
 	s->path = tmpdir_new();
 	assert_int_equal(fs_dir_open(&s->dir, s->path, false, NULL), 0);
 	s->cache = block_cache_new(cache_bytes);
@@ -197,7 +198,8 @@ test_walks(void **state)
 		}
 }
 
-/* Nobody helps where no thread may, and before a walk is long. */
+/* Nobody helps where no thread may, before a walk is long, or where no
+   processor is left. */
 static void
 test_not_helped(void **state)
 {
@@ -215,6 +217,15 @@ test_not_helped(void **state)
 	start_pool(&s, 1000000, 1, MEMORY);
 	open_iter(&s, false);
 	walk(&s, true, ENTRIES);
+	assert_int_equal(stat_of(&s).threads, 0);
+	iter_close(s.it);
+	readahead_pool_free(s.pool);
+
+	/* The walk has the only processor. */
+	s.options.processors = 1;
+	start_pool(&s, 1, 1, MEMORY);
+	open_iter(&s, false);
+	walk(&s, false, ENTRIES);
 	assert_int_equal(stat_of(&s).threads, 0);
 	iter_close(s.it);
 	readahead_pool_free(s.pool);
@@ -561,6 +572,7 @@ test_store(void **state)
 	f->options.memtable_bytes = 64u << 10;
 	f->options.readahead.after = 1;
 	f->options.readahead.threads = 2;
+	f->options.readahead.processors = 64;
 	f->options.compactor.sst.block_bytes = BLOCK_BYTES;
 	open_store(f);
 	for (unsigned round = 0; round < 6; round++) {
