@@ -4,8 +4,10 @@
  *
  * The bits of the stream stand in a word, the next one lowest. A word is
  * filled to at least 56 bits: enough for five literals out of a table, or for a
- * match, whose length and offset take 20 and 28 at most. Behind the end of the
- * stream come zeros; they are counted, and in the end must not have been used.
+ * match, whose length and offset take 20 and 28 at most. It holds all 64 that
+ * the stream has, whatever of them counts as filled: what follows five literals
+ * is looked up in the last 14. Behind the end of the stream come zeros; they
+ * are counted, and in the end must not have been used.
  */
 #include "base/inflate_prefix.h"
 
@@ -67,6 +69,9 @@ refill(struct bits *b)
 			b->past++;
 		b->count += 8;
 	}
+	/* A table may be asked behind the bits that count, as above. */
+	if (b->count < 64 && b->at < b->end)
+		b->hold |= (uint64_t)*b->at << b->count;
 }
 
 /* The next n bits, of which there are as many. */

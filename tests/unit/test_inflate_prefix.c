@@ -169,6 +169,120 @@ test_long_codewords(void **state)
 	free(stream);
 }
 
+/* ---- a stream made bit by bit ---- */
+
+struct bit_writer {
+	unsigned char bytes[512];
+	size_t bits;
+};
+
+static void
+put_bits(struct bit_writer *w, unsigned value, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++, w->bits++) {
+		assert_true(w->bits / 8 < sizeof(w->bytes));
+		w->bytes[w->bits / 8] |=
+			(unsigned char)((value >> i & 1) << w->bits % 8);
+	}
+}
+
+/* Codewords have their first bit first. */
+static void
+put_codeword(struct bit_writer *w, unsigned word, unsigned n)
+{
+	while (n--)
+		put_bits(w, word >> n & 1, 1);
+}
+
+/*
+ * Literals 0 to 4 have as many bits and one, the end of the block 6; literals 8
+ * to 15 and lengths 3 to 10 have 10, as many as are looked up at once.
+ */
+static unsigned
+length_of(unsigned symbol)
+{
+	return symbol < 5                      ? symbol + 1
+	       : symbol == 256                 ? 6
+	       : symbol >= 8 && symbol < 16    ? 10
+	       : symbol >= 257 && symbol < 265 ? 10
+	                                       : 0;
+}
+
+static void
+put_symbol(struct bit_writer *w, unsigned symbol)
+{
+	unsigned n = length_of(symbol), word = (1u << n) - 2;
+
+	if (n == 10)
+		word = 1008 + (symbol < 16 ? symbol - 8 : 8 + symbol - 257);
+	put_codeword(w, word, n);
+}
+
+/*
+ * Five literals of ten bits, then a match, wherever the end of the stream may
+ * be then: to look its length up takes more than the 56 bits that are filled
+ * at least.
+ */
+static void
+test_long_literals_near_the_end(void **state)
+{
+	static const unsigned last[] = { 8, 9, 10, 11, 12, 258 };
+	unsigned char text[256];
+
+	(void)state;
+	for (unsigned before = 0; before < 80; before++) {
+		struct bit_writer w = { { 0 }, 0 };
+		size_t n, len;
+		uLong sum;
+
+		put_bits(&w, 0x9c78, 16);
+		put_bits(&w, 1, 1); /* the last block */
+		put_bits(&w, 2, 2);
+		put_bits(&w, 265 - 257, 5);
+		put_bits(&w, 1 - 1, 5);
+		put_bits(&w, 19 - 4, 4);
+		/* Lengths 0 to 15 are numbers of 4 bits, 16 to 18 unused. */
+		for (unsigned i = 0; i < 19; i++)
+			put_bits(&w, i < 3 ? 0 : 4, 3);
+		for (unsigned i = 0; i < 265; i++)
+			put_codeword(&w, length_of(i), 4);
+		put_codeword(&w, 1, 4); /* of offset 1 */
+		for (unsigned i = 0; i < before; i++)
+			put_symbol(&w, 0);
+		for (unsigned i = 0; i < 6; i++)
+			put_symbol(&w, last[i]);
+		put_bits(&w, 0, 1); /* offset 1 */
+		for (unsigned i = 0; i < 3; i++)
+			put_symbol(&w, i);
+		put_symbol(&w, 256);
+		n = (w.bits + 7) / 8;
+
+		/* The text, written out; zlib says that it is. */
+		memset(text, 0, before);
+		len = before;
+		for (unsigned i = 0; i < 5; i++)
+			text[len++] = (unsigned char)last[i];
+		for (unsigned i = 0; i < 4; i++)
+			text[len++] = 12;
+		for (unsigned i = 0; i < 3; i++)
+			text[len++] = (unsigned char)i;
+		sum = adler32(1, text, (uInt)len);
+		for (unsigned i = 0; i < 4; i++)
+			w.bytes[n++] = (unsigned char)(sum >> (24 - 8 * i));
+		{
+			unsigned char again[256];
+			uLongf all = sizeof(again);
+
+			assert_int_equal(
+				uncompress(again, &all, w.bytes, (uLong)n),
+				Z_OK);
+			assert_int_equal(all, len);
+			assert_memory_equal(again, text, len);
+		}
+		check(w.bytes, n, text, len);
+	}
+}
+
 /* A stream that ends early gives what it has, or says no; never more. */
 static void
 test_cut(void **state)
@@ -260,6 +374,7 @@ main(void)
 		cmocka_unit_test(test_prefixes),
 		cmocka_unit_test(test_own_streams),
 		cmocka_unit_test(test_long_codewords),
+		cmocka_unit_test(test_long_literals_near_the_end),
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_no_streams),
 		cmocka_unit_test(test_damage),
