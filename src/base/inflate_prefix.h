@@ -7,7 +7,10 @@
  * that is too small is not documented, and zlib's inflate() costs more than
  * libdeflate takes for the whole. An Adler-32 is of the whole stream and is
  * not looked at, so this is for streams that another checksum has confirmed;
- * deflate.h is for all others. What is not a stream does no harm all the same.
+ * deflate.h is for all others. What is not a stream does no harm all the same,
+ * though not all of it is refused that zlib refuses: codes that leave words
+ * unused are taken, and so are codewords of symbols that deflate does not have,
+ * where the text does not use them.
  *
  * Huffman codes are decoded through tables of the shorter ones, filled by
  * doubling, as in libdeflate (Eric Biggers); longer ones, which are rare, bit

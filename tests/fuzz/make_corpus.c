@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include "fuzz/fuzz.h"
 #include "store/job.h"
@@ -375,12 +376,39 @@ make_jobs(void)
 	buf_release(&stream);
 }
 
+/* ---- streams ---- */
+
+static void
+make_streams(void)
+{
+	static const char line[] = "the quick brown fox, ";
+	static const unsigned char wanted[] = { 1, 0, 200 };
+	unsigned char text[60 * (sizeof(line) - 1)], packed[sizeof(text)];
+	static const int level[] = { 0, 1, 9 };
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (unsigned char)line[i % (sizeof(line) - 1)];
+	for (size_t i = 0; i < sizeof(level) / sizeof(*level); i++) {
+		uLongf n = sizeof(packed);
+		char name[16];
+
+		snprintf(name, sizeof(name), "level-%d", level[i]);
+		if (compress2(packed, &n, text, 400, level[i]) != Z_OK)
+			exit(1);
+		save("inflate", name, slice_make(wanted, sizeof(wanted)),
+		     slice_make(packed, n));
+	}
+}
+
 /* ---- texts ---- */
 
 static void
 make_texts(void)
 {
 	static const char *const text[][3] = {
+		{ "inflate", "made",
+		  "\x02\x01\x01\x30the quick brown fox jumps over the lazy "
+		  "dog, and what it jumps over chooses codes and symbols" },
 		{ "query", "key", "key=greeting" },
 		{ "query", "escapes", "key=%c3%A4+%25&x=%00%7f%zz" },
 		{ "query", "empty-pairs", "&&a=1&b&&=c&d=&" },
@@ -449,6 +477,7 @@ main(int argc, char **argv)
 		return 2;
 	}
 	top = argv[1];
+	make_streams();
 	make_texts();
 	for (int off = 0; off < 2; off++) {
 		fuzz_crc_off = off;
