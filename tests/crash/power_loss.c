@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "crash/disk.h"
 #include "lib/fault.h"
@@ -202,6 +203,22 @@ plan_fault(struct work *w)
 	fault_set(&plan);
 }
 
+/*
+ * While level 0 is at its limit (a crash may leave it so), the store asks to be
+ * tried again; a minute is more than any compaction here takes.
+ */
+static int
+write_patiently(struct store *s, struct op *ops, size_t count, struct err *err)
+{
+	uint64_t until = clock_mono_ns() + 60 * UINT64_C(1000000000);
+	int rc;
+
+	do
+		rc = store_write(s, ops, count, NULL, err);
+	while (rc == LSMKV_ESTALLED && clock_mono_ns() < until);
+	return rc;
+}
+
 static void
 write_batch(struct work *w, size_t i)
 {
@@ -222,9 +239,7 @@ write_batch(struct work *w, size_t i)
 			ops[j].value = value_of(op->tag, op->len, values[j]);
 	}
 	fault_trace_mark(MARK_BEGUN, i);
-	do
-		rc = store_write(w->store, ops, b->count, NULL, &err);
-	while (rc == LSMKV_ESTALLED);
+	rc = write_patiently(w->store, ops, b->count, &err);
 	if (rc && w->variant->faults) {
 		w->failed = true;
 		return;
@@ -559,7 +574,7 @@ open_state(struct work *w, const struct image *image, const char *where,
 	snprintf(key, sizeof(key), "post-%u", depth);
 	op.key = op.value = slice_str(key);
 	fault_trace_mark(MARK_BEGUN, 0);
-	rc = store_write(s, &op, 1, NULL, &err);
+	rc = write_patiently(s, &op, 1, &err);
 	if (rc) {
 		snprintf(text, sizeof(text), "takes no writes: %s",
 		         err.message);
