@@ -245,8 +245,9 @@ sweep(struct lobby *l)
 		return;
 	pthread_mutex_lock(&l->lock);
 	LIST_FOREACH(c, &l->waiting, in_waiting)
+	/* What has moved since we looked at the clock is ahead of now. */
 	if (c->waits_for != WAITS_FOR_REQUEST &&
-	    now - c->moved_ns > l->timeout_ms * NS_PER_MS)
+	    now > c->moved_ns + l->timeout_ms * NS_PER_MS)
 		shutdown(c->fd, SHUT_RDWR); /* epoll tells of it */
 	pthread_mutex_unlock(&l->lock);
 }
