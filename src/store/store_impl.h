@@ -17,11 +17,11 @@
  *     commit.spare_mutex         over the making of a WAL segment
  *     manifest_mutex             over every rewrite of the MANIFEST
  *     view_mutex                 over every replacement of the view
- *     a reader's view slot       store_get, the leader's look-ups
+ *     inside (grace.h)           store_get, the leader's look-ups; no lock
  *     commit.queue.mutex, flush.mutex, snapshot_mutex, failure_mutex,
  *     wal_mutex                  short, nothing is taken inside
  *
- * view_box_reclaim waits for slots: never call it inside a slot.
+ * view_box_reclaim waits for those inside: never call it inside.
  */
 #ifndef LSMKV_STORE_STORE_IMPL_H
 #define LSMKV_STORE_STORE_IMPL_H

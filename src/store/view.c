@@ -65,8 +65,7 @@ view_box_init(struct view_box *box, struct view *first)
 {
 	atomic_init(&box->current, first);
 	atomic_init(&box->retired, NULL);
-	for (size_t i = 0; i < VIEW_SLOTS; i++) {
-		pthread_mutex_init(&box->slots[i].mutex, NULL);
+	for (size_t i = 0; i < GRACE_SLOTS; i++) {
 		atomic_init(&box->slots[i].gets, 0);
 		atomic_init(&box->slots[i].gets_found, 0);
 	}
@@ -78,8 +77,6 @@ view_box_release(struct view_box *box)
 	view_box_reclaim(box);
 	view_unref(atomic_load(&box->current));
 	atomic_store(&box->current, NULL);
-	for (size_t i = 0; i < VIEW_SLOTS; i++)
-		pthread_mutex_destroy(&box->slots[i].mutex);
 }
 
 void
@@ -100,40 +97,25 @@ view_box_reclaim(struct view_box *box)
 
 	if (!v)
 		return;
-	for (size_t i = 0; i < VIEW_SLOTS; i++) {
-		pthread_mutex_lock(&box->slots[i].mutex);
-		pthread_mutex_unlock(&box->slots[i].mutex);
-	}
+	grace_wait(grace_stamp());
 	for (; v; v = next) {
 		next = v->retired_next;
 		view_unref(v);
 	}
 }
 
-/* Threads take slots in turn; more threads than slots share them. */
-static struct view_slot *
-own_slot(struct view_box *box)
-{
-	static _Atomic unsigned threads;
-	static _Thread_local unsigned number; /* 0: none yet */
-
-	if (!number)
-		number = 1 + atomic_fetch_add(&threads, 1) % VIEW_SLOTS;
-	return &box->slots[number - 1];
-}
-
 struct view *
 view_enter(struct view_box *box, struct view_slot **slot)
 {
-	*slot = own_slot(box);
-	pthread_mutex_lock(&(*slot)->mutex);
+	*slot = &box->slots[grace_enter()];
 	return atomic_load(&box->current);
 }
 
 void
 view_leave(struct view_slot *slot)
 {
-	pthread_mutex_unlock(&slot->mutex);
+	(void)slot;
+	grace_leave();
 }
 
 static void
@@ -158,7 +140,7 @@ void
 view_box_gets(struct view_box *box, uint64_t *gets, uint64_t *found)
 {
 	*gets = *found = 0;
-	for (size_t i = 0; i < VIEW_SLOTS; i++) {
+	for (size_t i = 0; i < GRACE_SLOTS; i++) {
 		*gets += atomic_load(&box->slots[i].gets);
 		*found += atomic_load(&box->slots[i].gets_found);
 	}

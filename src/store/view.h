@@ -3,25 +3,21 @@
  * A view: the memtables and the tree as they belong together at one moment.
  *
  * Immutable; sealing a memtable, a flush and a compaction each publish a new
- * one. A reader enters, uses the current view, and leaves. Entering takes
- * nothing but a mutex that is as good as the reader's own (its slot), so
- * readers neither wait for each other nor write to shared memory. A view that
- * was replaced is retired, and freed by view_box_reclaim once every slot has
- * been seen free: whoever entered before is gone by then. (The idea of RCU's
- * grace period: McKenney and Slingwine, 1998.)
+ * one. A reader enters (grace.h), uses the current view, and leaves: readers
+ * neither wait for each other nor write to memory that they share. A view that
+ * was replaced is retired, and freed by view_box_reclaim once all have left
+ * who may have seen it.
  *
- * A reader that stays long (a scan) takes a reference instead of a slot.
+ * A reader that stays long (a scan) takes a reference instead.
  */
 #ifndef LSMKV_STORE_VIEW_H
 #define LSMKV_STORE_VIEW_H
 
-#include <pthread.h>
-
+#include "store/grace.h"
 #include "store/levels.h"
 #include "store/memtable.h"
 
 #define VIEW_SEALED_MAX 8u
-#define VIEW_SLOTS 128u
 
 struct view {
 	_Atomic unsigned refs;   /* the box (current or retired), scans */
@@ -37,14 +33,13 @@ struct view {
  * all readers shared would be what they wait for.
  */
 struct view_slot {
-	pthread_mutex_t mutex; /* held by a reader while it is inside */
-	_Atomic uint64_t gets, gets_found; /* written under the mutex */
+	_Atomic uint64_t gets, gets_found;
 } __attribute__((aligned(128)));
 
 struct view_box {
 	_Atomic(struct view *) current;
-	_Atomic(struct view *) retired; /* replaced, maybe still in use */
-	struct view_slot slots[VIEW_SLOTS];
+	_Atomic(struct view *) retired;      /* replaced, maybe still in use */
+	struct view_slot slots[GRACE_SLOTS]; /* as the threads inside have */
 };
 
 /* A view of these parts (each gains a reference); NULL when out of memory. */
@@ -64,10 +59,11 @@ void view_box_release(struct view_box *box);
 
 /* Makes v current (its reference is taken over) and retires the old one. */
 void view_publish(struct view_box *box, struct view *v);
-/* Frees what was retired before the call, after waiting for its readers. */
+/* Frees what was retired before the call, after waiting for its readers. Not
+   to be called inside. */
 void view_box_reclaim(struct view_box *box);
 
-/* Inside: *slot belongs to this thread until view_leave. Never nests. */
+/* Inside: *slot belongs to this thread until view_leave. */
 struct view *view_enter(struct view_box *box, struct view_slot **slot);
 void view_leave(struct view_slot *slot);
 /* Counts a look-up; the caller is inside. */

@@ -3,6 +3,7 @@
  * Reading ahead: a scan with helpers is the scan without them, entry by entry
  * and error by error; and helpers leave nothing behind.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
