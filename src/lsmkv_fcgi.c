@@ -448,9 +448,9 @@ find_helper(struct settings *s, char *found, struct err *err)
 /* ---- running ---- */
 
 /*
- * Blocks of the cache are allocated by one worker and freed by another. With
- * an arena for every few of them, each arena is left with holes, which
- * together take more than the cache itself, and --memory does not hold.
+ * What is big and lives long is often allocated by one thread and freed by
+ * another: indexes, and what scans read ahead. With an arena for every few of
+ * them, each arena is left with holes, and --memory does not hold.
  */
 static void
 keep_one_arena(void)

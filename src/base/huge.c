@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define KEEP_MOST 32u /* 64 MiB */
 
@@ -22,27 +23,38 @@ map(size_t len)
 	return at == MAP_FAILED ? NULL : at;
 }
 
-static void *
-map_aligned(void)
+void *
+huge_map(size_t len, size_t align)
 {
-	unsigned char *at = map(HUGE_BYTES);
+	unsigned char *at = map(len);
 	size_t skip;
 
 	/* Newer kernels put it on a boundary by themselves. */
-	if (at && (uintptr_t)at % HUGE_BYTES) {
-		munmap(at, HUGE_BYTES);
-		at = map(2 * HUGE_BYTES);
+	if (at && (uintptr_t)at % align) {
+		size_t page = (size_t)sysconf(_SC_PAGESIZE);
+		size_t pages = (len + page - 1) / page * page;
+
+		munmap(at, len);
+		at = map(pages + align);
 		if (!at)
 			return NULL;
-		skip = (HUGE_BYTES - (uintptr_t)at % HUGE_BYTES) % HUGE_BYTES;
+		skip = (align - (uintptr_t)at % align) % align;
 		if (skip)
 			munmap(at, skip);
-		munmap(at + skip + HUGE_BYTES, HUGE_BYTES - skip);
+		if (align - skip)
+			munmap(at + skip + pages, align - skip);
 		at += skip;
 	}
-	if (at)
-		madvise(at, HUGE_BYTES, MADV_HUGEPAGE);
+	if (at && align == HUGE_BYTES)
+		madvise(at, len, MADV_HUGEPAGE);
 	return at;
+}
+
+void
+huge_unmap(void *at, size_t len)
+{
+	if (at)
+		munmap(at, len);
 }
 
 void *
@@ -54,7 +66,7 @@ huge_new(void)
 	if (pool.count)
 		huge = pool.kept[--pool.count];
 	pthread_mutex_unlock(&pool.mutex);
-	return huge ? huge : map_aligned();
+	return huge ? huge : huge_map(HUGE_BYTES, HUGE_BYTES);
 }
 
 void

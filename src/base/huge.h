@@ -19,4 +19,12 @@
 void *huge_new(void);
 void huge_free(void *huge); /* NULL allowed */
 
+/*
+ * len > 0 zero bytes on a boundary of `align`, a power of two and at most
+ * HUGE_BYTES, in huge pages where that is HUGE_BYTES; NULL: out of memory. They
+ * go back to the system with huge_unmap, all at once.
+ */
+void *huge_map(size_t len, size_t align);
+void huge_unmap(void *at, size_t len); /* NULL allowed */
+
 #endif

@@ -68,6 +68,13 @@ grace_leave(void)
 		                      memory_order_release);
 }
 
+unsigned
+grace_slot(void)
+{
+	assert(self.depth);
+	return self.taken;
+}
+
 bool
 grace_inside(void)
 {

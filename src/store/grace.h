@@ -34,6 +34,7 @@
  */
 unsigned grace_enter(void);
 void grace_leave(void);
+unsigned grace_slot(void); /* the same number; the thread is inside */
 bool grace_inside(void);
 
 /*

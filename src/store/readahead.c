@@ -195,10 +195,10 @@ make(struct readahead *r, struct run *run)
 			if (raw_bytes(stored) > RUN_BYTES - bytes ||
 			    sst_block_make(t, r->x, i, stored, false, &b, NULL))
 				break;
-			if (t->cache)
-				block_cache_charge(t->cache, &b->head);
-			bytes += b->head.charge;
+			bytes += b->head.size;
 		}
+		if (t->cache)
+			block_cache_charge(t->cache, &b->head);
 		run->made_block[run->made++] = b;
 		if (bytes >= RUN_BYTES)
 			break;

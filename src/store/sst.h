@@ -116,23 +116,26 @@ void sst_warm(struct sst *t);
 
 /* What sst_get found. */
 struct sst_hit {
-	struct entry entry;      /* good until the hit is released, or this
+	struct entry entry; /* good until the hit is released, or this
 				    thread calls a function of this header */
-	struct cache_block *pin; /* the block that it points into; NULL: into
-				    memory of this thread, and key is the key
-				    that was asked for */
+	bool inside; /* there is something to release: the thread is inside
+			(grace.h), and what the entry points into is in the
+			cache, or */
+	struct cache_block *pin; /* this block, or if that is NULL, memory of
+				    this thread, and key is the key that was
+				    asked for */
 };
 
 /* The hash of a key as the bloom filter wants it (XXH3, 64 bits, seed 0). */
 uint64_t sst_key_hash(struct slice key);
 /*
  * The newest version of key that is <= version: 0 and *hit (release it with
- * sst_hit_release), or LSMKV_NOTFOUND. Tombstones and expired entries are
- * found like all others. hash is sst_key_hash(key).
+ * sst_hit_release, soon, in the same thread), or LSMKV_NOTFOUND. Tombstones and
+ * expired entries are found like all others. hash is sst_key_hash(key).
  */
 int sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
             struct sst_hit *hit, struct err *err);
-void sst_hit_release(struct sst_hit *hit);
+void sst_hit_release(struct sst_hit *hit); /* nothing, if not inside */
 
 /*
  * An iterator over all entries. It holds a reference. With `fill_cache` off,

@@ -19,46 +19,19 @@
 #include "store/sst_pack.h"
 #include "store/sst_seal.h"
 
-#define LINE 64u        /* bytes of a cache line */
-#define MALLOC_HEAD 16u /* bytes of malloc around a block, on average */
+#define LINE 64u                 /* bytes of a cache line */
 #define SMALL_INFLATE (4u << 10) /* bytes inflated */
 
-/* How much longer than a data block the cache spares the others. */
-#define KEEP_DATA 1u
-#define KEEP_LONG 3u
-
-static void
-free_block(struct cache_block *b)
-{
-	free(b);
-}
-
-/*
- * size bytes, the head filled in, with one private pin. Index and filter stay
- * long and begin on a cache line; data blocks come and go, and an allocator
- * that has to align them leaves a hole before each.
- */
+/* With one private pin. */
 static struct cache_block *
 allocate(struct sst *t, uint64_t offset, size_t size, uint8_t keep,
          struct err *err)
 {
-	size_t rounded = (size + LINE - 1) / LINE * LINE;
-	struct cache_block *b;
+	struct cache_block *b =
+		cache_block_new(t->info.number, offset, size, keep);
 
-	if (keep == KEEP_DATA)
-		b = (struct cache_block *)malloc(size);
-	else
-		b = (struct cache_block *)aligned_alloc(LINE, rounded);
-	if (!b) {
+	if (!b)
 		err_nomem(err, size);
-		return NULL;
-	}
-	b->file = t->info.number;
-	b->offset = offset;
-	b->charge = keep == KEEP_DATA ? size + MALLOC_HEAD : rounded;
-	b->free = free_block;
-	b->keep = keep;
-	cache_block_init_private(b);
 	return b;
 }
 
@@ -70,12 +43,28 @@ name_of(const struct sst *t)
 	return t->file.name;
 }
 
-/* Checks rows as they stood on the disk and fills at[]; NULL, or what is
-   wrong. */
+/* Where they are filled in. */
+static unsigned char *
+rows_of(struct sst_block *b)
+{
+	return (unsigned char *)b + b->rows_at;
+}
+
+static uint32_t *
+at_of(struct sst_block *b)
+{
+	return (uint32_t *)(void *)rows_of(b) - b->count;
+}
+
+/* Checks rows as they stood on the disk and fills in where each is; NULL, or
+   what is wrong. */
 static const char *
 walk_rows(struct sst_block *b)
 {
-	struct reader r = { b->data, b->end, false };
+	const unsigned char *rows = sst_block_rows(b);
+	struct reader r = { rows, (const unsigned char *)b + b->head.size,
+		            false };
+	uint32_t *at = at_of(b);
 	struct entry last = { .version = 0 };
 
 	b->base_version = reader_varint(&r);
@@ -84,7 +73,7 @@ walk_rows(struct sst_block *b)
 	for (uint32_t i = 0; i < b->count; i++) {
 		struct entry e;
 
-		b->at[i] = (uint32_t)(r.at - b->data);
+		at[i] = (uint32_t)(r.at - rows);
 		if (!entry_decode(&r, b->base_version, &e))
 			return "has an entry that is damaged";
 		if (i &&
@@ -136,24 +125,15 @@ allocate_block(struct sst *t, uint64_t offset, uint64_t count, size_t rows,
 {
 	size_t at_at =
 		(sizeof(struct sst_block) + (tags ? count : 0) + 3) / 4 * 4;
-	size_t data_at = at_at + count * sizeof(uint32_t);
+	size_t rows_at = at_at + count * sizeof(uint32_t);
 	struct sst_block *b = (struct sst_block *)allocate(
-		t, offset, data_at + rows, KEEP_DATA, err);
+		t, offset, rows_at + rows, CACHE_KEEP_DATA, err);
 
 	if (!b)
 		return NULL;
 	b->count = (uint32_t)count;
-	b->at = (uint32_t *)(void *)((unsigned char *)b + at_at);
-	b->data = (unsigned char *)b + data_at;
-	b->end = b->data + rows;
+	b->rows_at = (uint32_t)rows_at;
 	return b;
-}
-
-/* Where they are filled in. */
-static unsigned char *
-rows_of(struct sst_block *b)
-{
-	return (unsigned char *)b + (b->data - (unsigned char *)b);
 }
 
 /* *wrong is set where the block is damaged. */
@@ -291,7 +271,7 @@ make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 		goto done;
 	}
 	b->base_version = c.version.least;
-	*wrong = sst_columns_to_rows(&c, rows_of(b), b->at,
+	*wrong = sst_columns_to_rows(&c, rows_of(b), at_of(b),
 	                             tags ? b->tags : NULL);
 done:
 	sst_scratch_trim(&tools->columns);
@@ -484,8 +464,8 @@ sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
 		                      SST_DEFLATED, err);
 	if (code)
 		return code;
-	x = (struct sst_index *)allocate(t, offset, data_at + s.raw, KEEP_LONG,
-	                                 err);
+	x = (struct sst_index *)allocate(t, offset, data_at + s.raw,
+	                                 CACHE_KEEP_LONG, err);
 	if (!x)
 		return LSMKV_ENOMEM;
 	base = (unsigned char *)x;
@@ -581,8 +561,8 @@ sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
 		return err_set(err, LSMKV_ECORRUPT,
 		               "%s: %s at %" PRIu64 " is damaged", name_of(t),
 		               what, offset);
-	f = (struct sst_filter *)allocate(t, offset, bits_at + s.raw, KEEP_LONG,
-	                                  err);
+	f = (struct sst_filter *)allocate(t, offset, bits_at + s.raw,
+	                                  CACHE_KEEP_LONG, err);
 	if (!f)
 		return LSMKV_ENOMEM;
 	memcpy((unsigned char *)f + bits_at, s.payload.data, s.payload.len);

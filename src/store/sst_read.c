@@ -6,11 +6,11 @@
  * index, data block, each out of the block cache. Only what is missing there
  * is read, checked (sst_block.c) and handed to the cache, or, if that would
  * push out what is better kept, looked into and forgotten (sst_peek.c). With
- * everything cached nothing is allocated or copied: the hit borrows from the
- * pinned block. Filter and index are asked for by every read of the file, so they
- * are held as long as the cache has room for that (block_cache_hold), and
- * reached without a lock. The struct itself never changes after opening, but
- * for its atomics.
+ * everything cached nothing is allocated, copied, locked or counted: the hit
+ * borrows from the block, and the thread is inside (grace.h) for as long.
+ * Filter and index are asked for by every read of the file, so they are held
+ * as long as the cache has room for that (block_cache_hold). The struct itself
+ * never changes after opening, but for its atomics.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "store/bloom.h"
+#include "store/grace.h"
 #include "store/names.h"
 #include "store/sst_read.h"
 #include "store/sst_seal.h"
@@ -420,17 +421,11 @@ find(const struct sst_block *b, struct slice key, uint64_t hash,
 	}
 }
 
-/* Hands the pin of b over to the hit, or gives it back. */
 static int
-take_from(struct sst_block *b, struct slice key, uint64_t hash,
+take_from(const struct sst_block *b, struct slice key, uint64_t hash,
           uint64_t version, struct sst_hit *hit)
 {
-	if (!find(b, key, hash, version, &hit->entry)) {
-		cache_block_unpin(&b->head);
-		return LSMKV_NOTFOUND;
-	}
-	hit->pin = &b->head;
-	return 0;
+	return find(b, key, hash, version, &hit->entry) ? 0 : LSMKV_NOTFOUND;
 }
 
 /*
@@ -503,9 +498,9 @@ sst_warm(struct sst *t)
 		cache_block_unpin(pin);
 }
 
-/* About what a data block of t is charged once it is made. */
+/* About as big as a data block of t is once it is made. */
 static size_t
-usual_charge(const struct sst *t)
+usual_size(const struct sst *t)
 {
 	return sizeof(struct sst_block) + t->block_bytes +
 	       t->block_bytes / OVERHEAD_SHARE;
@@ -543,27 +538,28 @@ look_past_cache(struct sst *t, const struct sst_index *x, uint32_t i,
 	if (wanted)
 		b = (struct sst_block *)(void *)keep(t, &b->head);
 	code = take_from(b, key, hash, version, hit);
+	if (code)
+		cache_block_unpin(&b->head);
+	else
+		hit->pin = &b->head;
 done:
 	sst_scratch_trim(scratch);
 	return code;
 }
 
-int
-sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
-        struct sst_hit *hit, struct err *err)
+/* The caller is inside. */
+static int
+get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
+    struct sst_hit *hit, struct err *err)
 {
 	struct cache_block *pin = NULL, *b = NULL;
 	struct sst_index *x;
 	bool wanted = false;
 	uint32_t i;
-	int code;
+	int code = ask_filter(t, hash, err);
 
-	hit->pin = NULL;
-	code = ask_filter(t, hash, err);
-	if (code)
-		return code;
-
-	code = get_held_index(t, &x, &pin, err);
+	if (!code)
+		code = get_held_index(t, &x, &pin, err);
 	if (code)
 		return code;
 	i = sst_index_seek(x, key, version);
@@ -572,7 +568,7 @@ sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
 		goto done;
 	if (t->cache)
 		b = block_cache_ask(t->cache, t->info.number, x->offset[i],
-		                    usual_charge(t), &wanted);
+		                    usual_size(t), &wanted);
 	if (b)
 		code = take_from((struct sst_block *)(void *)b, key, hash,
 		                 version, hit);
@@ -584,9 +580,27 @@ done:
 	return code;
 }
 
+int
+sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
+        struct sst_hit *hit, struct err *err)
+{
+	int code;
+
+	grace_enter();
+	hit->pin = NULL;
+	code = get(t, key, hash, version, hit, err);
+	hit->inside = !code;
+	if (code)
+		grace_leave();
+	return code;
+}
+
 void
 sst_hit_release(struct sst_hit *hit)
 {
+	if (!hit->inside)
+		return;
 	cache_block_unpin(hit->pin);
-	hit->pin = NULL;
+	hit->inside = false;
+	grace_leave();
 }

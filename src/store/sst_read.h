@@ -15,20 +15,21 @@
 #include "store/block_cache.h"
 #include "store/sst_format.h"
 
-/* A data block. */
+/*
+ * A data block. It may be copied to another place (block_cache.h), and so has
+ * no pointers into itself: behind it stand a byte of each key's hash, so that
+ * memchr finds a key, if it was made with these tags; then where each entry is
+ * in the rows, ascending; then, up to its end, the rows.
+ */
 struct sst_block {
 	struct cache_block head;
 	uint64_t base_version;
-	const unsigned char *data; /* rows, in this allocation */
-	const unsigned char *end;  /* behind them */
-	uint32_t *at;              /* of each entry in data, ascending */
-	uint32_t count;            /* entries; at least 1 */
-	uint32_t raw;              /* bytes of its payload, inflated, and of
-				      its keys, unpacked */
-	bool packed, deflated;     /* how it stands on the disk */
-	unsigned char tags[];      /* a byte of each key's hash, so that memchr
-				      finds a key, if it was made with tags;
-				      then at[], then data */
+	uint32_t count;   /* entries; at least 1 */
+	uint32_t rows_at; /* bytes from the beginning of the block */
+	uint32_t raw;     /* bytes of its payload, inflated, and of its keys,
+			     unpacked */
+	bool packed, deflated; /* how it stands on the disk */
+	unsigned char tags[];
 };
 
 /* The block index. */
@@ -103,11 +104,25 @@ int sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
                     struct err *err);
 /* ---- searching ---- */
 
+static inline const unsigned char *
+sst_block_rows(const struct sst_block *b)
+{
+	return (const unsigned char *)b + b->rows_at;
+}
+
+/* Of each entry in the rows. */
+static inline const uint32_t *
+sst_block_at(const struct sst_block *b)
+{
+	return (const uint32_t *)(const void *)sst_block_rows(b) - b->count;
+}
+
 /* Entry i < count. */
 static inline void
 sst_block_entry(const struct sst_block *b, uint32_t i, struct entry *e)
 {
-	struct reader r = { b->data + b->at[i], b->end, false };
+	struct reader r = { sst_block_rows(b) + sst_block_at(b)[i],
+		            (const unsigned char *)b + b->head.size, false };
 	bool fine = entry_decode(&r, b->base_version, e);
 
 	/* Loading has decoded it once. */

@@ -190,7 +190,7 @@ view_get(const struct view *v, struct slice key, uint64_t version,
 	uint64_t hash;
 	int rc;
 
-	hit->sst.pin = NULL;
+	hit->sst.inside = false;
 	rc = memtable_get(v->active, key, version, &hit->entry);
 	for (size_t i = 0; rc == LSMKV_NOTFOUND && i < v->sealed_count; i++)
 		rc = memtable_get(v->sealed[i], key, version, &hit->entry);
@@ -219,8 +219,7 @@ view_get(const struct view *v, struct slice key, uint64_t version,
 void
 view_hit_release(struct view_hit *hit)
 {
-	if (hit->sst.pin)
-		sst_hit_release(&hit->sst);
+	sst_hit_release(&hit->sst);
 }
 
 /* ---- iterating ---- */

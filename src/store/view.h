@@ -79,7 +79,7 @@ uint64_t view_memtable_bytes(const struct view *v);
 /* What view_get found; release it with view_hit_release. */
 struct view_hit {
 	struct entry entry; /* good until the release, inside the view */
-	struct sst_hit sst; /* pins its block; empty for a memtable's */
+	struct sst_hit sst; /* not inside for a memtable's */
 };
 
 /*

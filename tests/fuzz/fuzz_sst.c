@@ -115,7 +115,7 @@ get_all(struct sst *t, const struct buf *list, bool whole)
 
 	for (unsigned i = 0; i < GETS_MAX && fuzz_next(&r, &e); i++) {
 		struct err err = ERR_INIT;
-		struct sst_hit hit = { .pin = NULL };
+		struct sst_hit hit = { .inside = false };
 		int rc = sst_get(t, e.key, sst_key_hash(e.key), e.version, &hit,
 		                 &err);
 

@@ -115,13 +115,16 @@ set_up(struct setting *s, size_t entries, size_t cache_bytes)
 static void
 tear_down(struct setting *s)
 {
-	struct block_cache_stat stat;
+	struct block_cache_stat before, stat;
 
 	iter_close(s->it);
 	sst_unref(s->t);
 	readahead_pool_free(s->pool);
+	block_cache_get_stat(s->cache, &before);
+	block_cache_set_capacity(s->cache, 0);
 	block_cache_get_stat(s->cache, &stat);
 	assert_int_equal(stat.used, 0);
+	assert_int_equal(stat.evictions, before.evictions);
 	block_cache_free(s->cache);
 	sst_info_release(&s->info);
 	fs_dir_close(s->dir);

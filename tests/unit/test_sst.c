@@ -216,11 +216,14 @@ make_dir(struct fixture *f, size_t cache_bytes)
 static void
 free_dir(struct fixture *f)
 {
-	struct block_cache_stat s;
+	struct block_cache_stat before, s;
 
-	/* Whoever closed the SST left nothing in the cache. */
+	/* Whoever closed the SST left nothing in the cache, pinned or not. */
+	block_cache_get_stat(f->cache, &before);
+	block_cache_set_capacity(f->cache, 0);
 	block_cache_get_stat(f->cache, &s);
 	assert_int_equal(s.used, 0);
+	assert_int_equal(s.evictions, before.evictions);
 	block_cache_free(f->cache);
 	sst_info_release(&f->info);
 	fs_dir_close(f->dir);
