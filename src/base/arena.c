@@ -14,6 +14,9 @@
 #define CHUNK_MOST HUGE_BYTES      /* and of later ones, doubling up to this */
 #define CHUNK_OWN (CHUNK_MOST / 4) /* from here on, a chunk of its own */
 
+/* From here on, a chunk is not malloc's, which would keep it when it is freed. */
+#define CHUNK_MAPPED ((size_t)128 << 10)
+
 /* Begins at a multiple of ARENA_ALIGN, and so does what it holds. */
 struct arena_chunk {
 	struct arena_chunk *next; /* allocated before this one */
@@ -25,10 +28,14 @@ struct arena_chunk {
 static struct arena_chunk *
 chunk_new(size_t size)
 {
-	struct arena_chunk *c = size == CHUNK_MOST
-	                                ? huge_new()
-	                                : aligned_alloc(ARENA_ALIGN, size);
+	struct arena_chunk *c;
 
+	if (size == CHUNK_MOST)
+		c = huge_new();
+	else if (size >= CHUNK_MAPPED)
+		c = huge_map(size, ARENA_ALIGN);
+	else
+		c = aligned_alloc(ARENA_ALIGN, size);
 	if (c)
 		c->size = size;
 	return c;
@@ -39,6 +46,8 @@ chunk_free(struct arena_chunk *c)
 {
 	if (c->size == CHUNK_MOST)
 		huge_free(c);
+	else if (c->size >= CHUNK_MAPPED)
+		huge_unmap(c, c->size);
 	else
 		free(c);
 }

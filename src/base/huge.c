@@ -70,6 +70,21 @@ huge_new(void)
 }
 
 void
+huge_trim(void)
+{
+	void *huge;
+
+	do {
+		huge = NULL;
+		pthread_mutex_lock(&pool.mutex);
+		if (pool.count)
+			huge = pool.kept[--pool.count];
+		pthread_mutex_unlock(&pool.mutex);
+		huge_unmap(huge, HUGE_BYTES);
+	} while (huge);
+}
+
+void
 huge_free(void *huge)
 {
 	if (!huge)

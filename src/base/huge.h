@@ -18,6 +18,7 @@
 /* HUGE_BYTES of anything, on a boundary of as many; NULL: out of memory. */
 void *huge_new(void);
 void huge_free(void *huge); /* NULL allowed */
+void huge_trim(void);       /* gives back all that is kept */
 
 /*
  * len > 0 zero bytes on a boundary of `align`, a power of two and at most

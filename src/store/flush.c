@@ -381,6 +381,22 @@ tend_reserve(struct store *s)
 	reserve_hold(&s->reserve, reserve_target(tree, memtables));
 }
 
+/* Memtables and cache share the memory as they need it now. */
+static void
+divide_memory(struct store *s)
+{
+	struct view_slot *slot;
+	struct view *v = view_enter(&s->views, &slot);
+	size_t need = budget_need(&s->budget, memtable_bytes(v->active),
+	                          v->sealed_count);
+
+	view_leave(slot);
+	budget_settle(&s->budget, s->cache, need, clock_mono_ns());
+	pthread_mutex_lock(&s->flush.mutex);
+	pthread_cond_broadcast(&s->flush.done);
+	pthread_mutex_unlock(&s->flush.mutex);
+}
+
 static void *
 flush_main(void *arg)
 {
@@ -404,6 +420,7 @@ flush_main(void *arg)
 		struct memtable *m = oldest_sealed(s);
 		int rc;
 
+		divide_memory(s);
 		if (!atomic_load(&s->failed))
 			tend_reserve(s);
 		if (!m) {

@@ -275,6 +275,26 @@ compaction_is_behind(struct store *s, const struct load *load)
 	return !stat.last_code;
 }
 
+/*
+ * Has the cache shrink ahead of what memtables will need. Where the flush
+ * thread does not come to it in time, this group waits for it a little.
+ */
+static void
+ask_for_memory(struct store *s, const struct load *load)
+{
+	struct budget *b = &s->budget;
+
+	if (budget_ask(b, budget_need(b, load->active, load->sealed)))
+		flush_wake(s);
+	for (unsigned ms = 0; ms < STALL_MS; ms += STALL_STEP_MS) {
+		size_t reserved = atomic_load(&b->reserved);
+
+		if (load->held <= reserved || reserved == budget_most(b))
+			break;
+		flush_wait(s, STALL_STEP_MS);
+	}
+}
+
 int
 room_make(struct store *s, bool want_seal, struct load *load, struct err *err)
 {
@@ -283,6 +303,7 @@ room_make(struct store *s, bool want_seal, struct load *load, struct err *err)
 	bool must_seal;
 
 	*load = load_now(s);
+	ask_for_memory(s, load);
 	must_seal = c->wal_broken || (want_seal && load->active) ||
 	            load->active >= s->options.memtable_bytes;
 	for (;;) {

@@ -220,7 +220,6 @@ store_open(struct store **out, const char *path,
            const struct store_options *options, struct err *err)
 {
 	struct store *s = NULL;
-	uint64_t cache;
 	int rc;
 
 	*out = NULL;
@@ -238,11 +237,11 @@ store_open(struct store **out, const char *path,
 		rc = fs_lock(s->dir, NAME_LOCK, &s->lock, err);
 	if (rc)
 		goto done;
-	cache = s->options.memory_bytes -
-	        (STORE_SEALED_MAX + 1) * s->options.memtable_bytes;
-	if (s->options.cache_bytes && cache > s->options.cache_bytes)
-		cache = s->options.cache_bytes;
-	s->cache = block_cache_new(cache);
+	budget_init(&s->budget, s->options.memory_bytes,
+	            s->options.memtable_bytes, STORE_SEALED_MAX,
+	            s->options.cache_bytes);
+	s->cache = block_cache_new_between(budget_cache_least(&s->budget),
+	                                   budget_cache_most(&s->budget));
 	if (!s->cache) {
 		rc = err_nomem(err, sizeof(s->cache));
 		goto done;

@@ -28,6 +28,7 @@
 
 #include <pthread.h>
 
+#include "store/budget.h"
 #include "store/commit_queue.h"
 #include "store/manifest.h"
 #include "store/reserve.h"
@@ -89,6 +90,7 @@ struct store {
 	struct fs_file lock; /* holds the directory's flock */
 	struct store_options options;
 	struct block_cache *cache;
+	struct budget budget;           /* of memtables and cache */
 	struct readahead_pool *helpers; /* of long scans */
 	struct compactor *compactor;
 	struct scrub *scrub; /* NULL when it is off */

@@ -21,6 +21,7 @@
 
 #define MB (1u << 20)
 #define CAP (16u * MB)
+#define MEMTABLE (CAP / 8) /* bytes, when nothing else is said */
 /*
  * Beside the cap and what was resident before the store was opened: threads
  * and what each of them keeps (an inflater, the block that it reads), index
@@ -175,6 +176,60 @@ scan_all(struct fixture *f, bool backward)
 	assert_int_equal(count, KEYS);
 }
 
+/*
+ * While nobody writes, the cache has what memtables would need else: reads fill
+ * all of it but for half a memtable and some tables.
+ */
+static void
+fill_cache(struct fixture *f)
+{
+	uint64_t start = clock_mono_ns();
+	struct store_stat stat;
+
+	do {
+		read_some(f);
+		store_get_stat(f->store, &stat);
+		if (clock_mono_ns() - start > UINT64_C(60000000000))
+			break;
+	} while (stat.cache.used < CAP - MEMTABLE / 2 - MB);
+	print_message("cache: %.1f MB of %.1f MB\n",
+	              (double)stat.cache.used / MB,
+	              (double)stat.cache.capacity / MB);
+	assert_true(stat.cache.used >= CAP - MEMTABLE / 2 - MB);
+}
+
+/* They get it back as they fill. */
+static void
+check_cache_gave_way(struct fixture *f)
+{
+	struct store_stat stat;
+
+	store_get_stat(f->store, &stat);
+	print_message("cache: %.1f MB of %.1f MB\n",
+	              (double)stat.cache.used / MB,
+	              (double)stat.cache.capacity / MB);
+	assert_true(stat.cache.used <= CAP - MEMTABLE);
+}
+
+static void *
+write_main(void *arg)
+{
+	write_all(arg, 1);
+	return NULL;
+}
+
+/* Overwrites everything with the same, while others read it. */
+static void
+read_and_write(struct fixture *f)
+{
+	pthread_t writer;
+
+	assert_int_equal(pthread_create(&writer, NULL, write_main, f), 0);
+	read_some(f);
+	read_some(f);
+	pthread_join(writer, NULL);
+}
+
 static void
 check(const char *what, uint64_t before)
 {
@@ -224,6 +279,11 @@ memory_is_a_cap(void **state)
 	assert_int_equal(store_compact(f->store, NULL), 0);
 	read_some(f);
 	check("compacted and read", before);
+	fill_cache(f);
+	check("read until the cache was full", before);
+	read_and_write(f);
+	check_cache_gave_way(f);
+	check("read and overwritten", before);
 	fixture_free(f);
 }
 
