@@ -32,7 +32,7 @@
 #define BUCKETS_MOST_BITS 28u
 #define MISSED_BYTES 12288u /* of the capacity to a slot of `missed`, or less */
 #define PREFETCH_LINES 4u
-#define MAPPED ((size_t)128 << 10) /* from here on, memory of its own */
+#define MAPPED ((size_t)256 << 10) /* from here on, memory of its own */
 #define MALLOC_HEAD 16u            /* bytes of malloc around a block */
 #define PAGE 4096u
 #define LINE 64u
