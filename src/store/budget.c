@@ -11,6 +11,7 @@
 #define SECOND_STEP 2u /* this share: the next one, too */
 #define IDLE_SHARE 2u  /* before that, this share of one */
 #define CALM_NS UINT64_C(2000000000)
+#define SLACK_SHARE 16u   /* of the memory: not used while the cache grows */
 #define TABLES_SHARE 128u /* of the memory: the cache's own tables */
 
 size_t
@@ -20,12 +21,21 @@ budget_most(const struct budget *b)
 }
 
 static size_t
+less(size_t from, size_t what)
+{
+	return from > what ? from - what : 0;
+}
+
+static size_t
 cache_of(const struct budget *b, size_t reserved)
 {
-	size_t left = b->memory - reserved;
+	size_t rest = less(b->memory, b->memory / TABLES_SHARE);
+	size_t least = less(rest, budget_most(b));
+	/* What malloc holds grew while there was less to share. */
+	size_t left = less(rest, reserved + b->memory / SLACK_SHARE);
 
-	/* As much is always left: three memtables are not everything. */
-	left -= left < b->memory / TABLES_SHARE ? 0 : b->memory / TABLES_SHARE;
+	if (left < least)
+		left = least;
 	return b->cache && b->cache < left ? b->cache : left;
 }
 
@@ -57,7 +67,8 @@ budget_cache_most(const struct budget *b)
 size_t
 budget_need(const struct budget *b, size_t active, size_t sealed)
 {
-	if (sealed)
+	/* A large value fills it at once, or more than that. */
+	if (sealed || active >= b->memtable)
 		return budget_most(b);
 	if (active >= b->memtable / SECOND_STEP)
 		return 2 * b->memtable;
