@@ -58,7 +58,7 @@ struct api_call {
  * Answers; r->body is the whole body and may be changed. res borrows from
  * itself and r: it is good until either is used again. False: that was all.
  * True: call is a write, to be passed to api_write before any of the three is
- * used again.
+ * used again; what r borrows from the environment is not needed any more.
  */
 bool api_begin(struct api *a, struct request *r, struct response *res,
                struct api_call *call);

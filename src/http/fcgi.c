@@ -37,8 +37,6 @@ job_trim(struct job *j, size_t max)
 		buf_release(&j->response.memory);
 	if (j->write.call.key.cap > max)
 		buf_release(&j->write.call.key);
-	if (j->spooled)
-		FCGX_Free(&j->q, 0);
 }
 
 static void
@@ -46,7 +44,6 @@ job_free(struct job *j)
 {
 	if (!j)
 		return;
-	FCGX_Free(&j->q, 0);
 	request_release(&j->request);
 	response_release(&j->response);
 	api_call_release(&j->write.call);
@@ -250,16 +247,16 @@ answer(struct worker *w, struct job *j)
 	int fd = j->connection->fd;
 	struct err err;
 
-	request_read_env(r, j->q.envp);
+	request_read_env(r, w->q.envp);
 	if (!api_accepts(f->api, r, res)) {
 		if (!j->only_head) {
-			fcgi_read_to_end(j->q.in);
-			if (FCGX_GetError(j->q.in))
+			fcgi_read_to_end(w->q.in);
+			if (FCGX_GetError(w->q.in))
 				return ANSWER_NONE;
 		}
 		worker_set(w, fd, false);
 	} else {
-		enum body_state state = fcgi_read_body(j->q.in, r);
+		enum body_state state = fcgi_read_body(w->q.in, r);
 
 		worker_set(w, fd, false);
 		switch (state) {
@@ -286,33 +283,34 @@ static void
 serve(struct worker *w, struct connection *c)
 {
 	struct job *j = w->job;
+	bool spooled = c->spool.fd >= 0;
 
 	j->connection = c;
-	FCGX_Free(&j->q, 0); /* what the last one has left */
-	j->spooled = c->spool.fd >= 0;
-	j->only_head = j->spooled && !c->scan.whole;
+	FCGX_Free(&w->q, 0); /* what the last one has left */
+	j->only_head = spooled && !c->scan.whole;
 	c->keep = false;
 	if (!worker_set(w, c->fd, true)) {
 		fcgi_finish(w, c);
 		return;
 	}
-	if (c->spool.fd >= 0)
+	if (spooled)
 		spool_rewind(&c->spool);
-	fcgi_begin_request(&j->q, c->spool.fd >= 0 ? c->spool.fd : c->fd);
-	if (FCGX_Accept_r(&j->q)) {
+	fcgi_begin_request(&w->q, spooled ? c->spool.fd : c->fd);
+	if (FCGX_Accept_r(&w->q)) {
 		/* Closed by it. */
-		if (c->spool.fd >= 0)
+		if (spooled)
 			c->spool.fd = -1;
 		else
 			c->fd = -1;
 		fcgi_finish(w, c);
 		return;
 	}
-	if (FCGX_GetError(j->q.in) || j->q.role != ROLE_RESPONDER) {
-		FCGX_Free(&j->q, 0);
+	if (FCGX_GetError(w->q.in) || w->q.role != ROLE_RESPONDER) {
 		fcgi_finish(w, c);
 		return;
 	}
+	j->id = (unsigned)w->q.requestId;
+	j->keep = w->q.keepConnection;
 	switch (answer(w, j)) {
 	case ANSWERED:
 		if (!fcgi_respond(w, j, false)) {
@@ -324,10 +322,11 @@ serve(struct worker *w, struct connection *c)
 		hold(w);
 		break;
 	case ANSWER_NONE:
-		FCGX_Free(&j->q, 0);
 		fcgi_finish(w, c);
 		break;
 	}
+	if (spooled) /* it may be large */
+		FCGX_Free(&w->q, 0);
 	job_trim(w->job, MEMORY_KEPT_MAX);
 }
 
@@ -440,6 +439,7 @@ fcgi_stop(struct fcgi *f)
 		pthread_join(w->thread, NULL);
 		pthread_mutex_destroy(&w->lock);
 		job_free(w->job);
+		FCGX_Free(&w->q, 0);
 		buf_release(&w->head);
 	}
 	while ((j = SLIST_FIRST(&f->spare)) != NULL) {

@@ -9,34 +9,61 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "base/clock.h"
 #include "http/fcgi_impl.h"
 
 #define LARGE_ANSWER (64u << 10) /* less fits into the socket's buffer */
 
-static void
-write_slice(FCGX_Stream *out, struct slice s)
+/* False: the peer is gone, or has not read for too long. */
+static bool
+write_parts(int fd, struct iovec *part, int count)
 {
-	while (s.len) {
-		int n = s.len < SLICE_MAX ? (int)s.len : (int)SLICE_MAX;
+	while (count) {
+		ssize_t n = writev(fd, part, count);
 
-		/* A failure is remembered by the stream: see end_answer. */
-		if (FCGX_PutStr((const char *)s.data, n, out) < 0)
-			return;
-		s = slice_make(s.data + n, s.len - (size_t)n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		for (; count && (size_t)n >= part->iov_len; part++, count--)
+			n -= (ssize_t)part->iov_len;
+		if (count) {
+			part->iov_base = (char *)part->iov_base + n;
+			part->iov_len -= (size_t)n;
+		}
 	}
+	return true;
 }
 
-/* FCGX_Finish_r, but for freeing q and closing; false: it could not write. */
+/* Writes the answer to request id, in records, to a socket or spool. */
 static bool
-end_answer(FCGX_Request *q)
+write_answer(int fd, unsigned id, struct slice head, struct slice payload)
 {
-	bool failed = FCGX_FClose(q->err);
+	unsigned char record[RECORD_HEAD], tail[RECORD_HEAD + RECORD_END];
+	unsigned char *end = tail + RECORD_HEAD;
 
-	failed |= FCGX_FClose(q->out);
-	failed |= FCGX_GetError(q->in);
-	return !failed;
+	memset(tail, 0, RECORD_HEAD);
+	record_answer_end(end, id);
+	for (;;) {
+		size_t room = RECORD_CONTENT_MAX - head.len;
+		bool last = payload.len <= room;
+		size_t n = last ? payload.len : room;
+		unsigned padding = record_answer(record, id, head.len + n);
+		struct iovec parts[] = {
+			{ record, sizeof(record) },
+			{ (void *)(uintptr_t)head.data, head.len },
+			{ (void *)(uintptr_t)payload.data, n },
+			{ end - padding, padding + (last ? RECORD_END : 0) },
+		};
+		if (!write_parts(fd, parts, 4))
+			return false;
+		if (last)
+			return true;
+		head.len = 0;
+		payload = slice_make(payload.data + n, payload.len - n);
+	}
 }
 
 void
@@ -137,17 +164,14 @@ fcgi_respond(struct worker *w, struct job *j, bool patient)
 		return false;
 	if (response_head(&j->response, &w->head, NULL)) {
 		spool_close(&out);
-		FCGX_Free(&j->q, 0);
 		fcgi_finish(w, c);
 		return true;
 	}
-	j->q.ipcFd = out.fd < 0 ? c->fd : out.fd;
-	c->keep = j->q.keepConnection;
+	c->keep = j->keep;
 	if (waits)
 		worker_step_out(w);
-	write_slice(j->q.out, buf_slice(&w->head));
-	write_slice(j->q.out, payload);
-	written = end_answer(&j->q);
+	written = write_answer(out.fd < 0 ? c->fd : out.fd, j->id,
+	                       buf_slice(&w->head), payload);
 	if (waits)
 		worker_step_in(w);
 	if (!written) {

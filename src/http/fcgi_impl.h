@@ -15,9 +15,10 @@
  *           web server lets through. What comes in pieces is gathered in a
  *           spool first, and then read from there. It takes variables that
  *           were cut short for complete: its stream's error is asked for.
- * write     Its own; a large answer goes into a spool, and from there to the
+ * write     Ours (record.h): its streams belong to the request that it has
+ *           read. A large answer goes into a spool, and from there to the
  *           peer as fast as that reads.
- * free      Its own, but not before the job's next request: it takes thirty
+ * free      Its own, but not before the worker's next request: it takes thirty
  *           pieces of memory for each, which are to be given back in the
  *           thread that takes the same ones next, not by whoever writes what
  *           the others have read.
@@ -46,12 +47,12 @@
  */
 struct job {
 	struct connection *connection;
-	FCGX_Request q;           /* the last one's, until the next begins */
+	unsigned id;              /* of the request, on its connection */
+	bool keep;                /* the connection, behind the answer */
 	struct request request;   /* its memory is used again and again */
 	struct response response; /* the same */
 	struct held_write write;  /* the same */
 	bool only_head;           /* there was no more of it than that */
-	bool spooled;             /* it came through a spool: it may be large */
 	STAILQ_ENTRY(job) in_late;
 	SLIST_ENTRY(job) in_spare;
 };
@@ -59,7 +60,9 @@ struct job {
 struct worker {
 	struct fcgi *fcgi;
 	pthread_t thread;
-	struct job *job;         /* for the request under way */
+	struct job *job; /* for the request under way */
+	FCGX_Request q;  /* the last one read, until the next begins; a request
+	                   borrows its environment until it is held */
 	STAILQ_HEAD(, job) late; /* written; answered when nothing else waits */
 	unsigned late_count;     /* of late */
 	unsigned outside;        /* of the lobby: so many times left */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: ISC */
-/* Where a request ends; see record.h, and section 3.3 of the FastCGI spec. */
+/* Records; see record.h, and sections 3.3, 5.3, 5.5 of the FastCGI spec. */
+#include <assert.h>
+
 #include "http/record.h"
 
 enum {
 	RECORD_VERSION = 1,
 	RECORD_ABORT = 2,
+	RECORD_END_REQUEST = 3,
 	RECORD_PARAMS = 4,
-	RECORD_STDIN = 5
+	RECORD_STDIN = 5,
+	RECORD_STDOUT = 6
 };
 
 /* What the head of a record says of the rest of it. */
@@ -50,4 +54,37 @@ record_scan(struct record_scan *s, struct slice bytes)
 		}
 	}
 	return s->whole;
+}
+
+static void
+put_head(unsigned char head[RECORD_HEAD], unsigned type, unsigned id,
+         size_t len, unsigned padding)
+{
+	head[0] = RECORD_VERSION;
+	head[1] = (unsigned char)type;
+	head[2] = (unsigned char)(id >> 8);
+	head[3] = (unsigned char)id;
+	head[4] = (unsigned char)(len >> 8);
+	head[5] = (unsigned char)len;
+	head[6] = (unsigned char)padding;
+	head[7] = 0;
+}
+
+unsigned
+record_answer(unsigned char head[RECORD_HEAD], unsigned id, size_t len)
+{
+	unsigned padding = (unsigned)-len % 8;
+
+	assert(len && len <= RECORD_CONTENT_MAX);
+	put_head(head, RECORD_STDOUT, id, len, padding);
+	return padding;
+}
+
+void
+record_answer_end(unsigned char end[RECORD_END], unsigned id)
+{
+	/* The end of the stream, and of the request: complete, status 0. */
+	memset(end, 0, RECORD_END);
+	put_head(end, RECORD_STDOUT, id, 0, 0);
+	put_head(end + RECORD_HEAD, RECORD_END_REQUEST, id, RECORD_HEAD, 0);
 }

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Where a request ends in a stream of FastCGI records.
+ * FastCGI records: where a request ends, and how an answer is told.
  *
  * libfcgi reads a request from a descriptor and waits, for as long as it
  * takes, for what is not there yet. So before it begins, the record heads of
  * what has come are followed to see whether all of the request is there: its
- * last record is the empty one that ends its body. Nothing else of the
- * protocol is looked at; that is libfcgi's.
+ * last record is the empty one that ends its body. Nothing else of what comes
+ * is looked at; that is libfcgi's.
+ *
+ * An answer is made here, because libfcgi's streams for it belong to the
+ * request that it has read, with all the memory of that: a write is answered
+ * by another thread than the one that has read it, much later.
  */
 #ifndef LSMKV_HTTP_RECORD_H
 #define LSMKV_HTTP_RECORD_H
@@ -45,6 +49,19 @@ record_rest(const struct record_scan *s)
 {
 	return s->rest ? s->rest : sizeof(s->head) - s->head_len;
 }
+
+#define RECORD_HEAD 8u           /* bytes of the head of a record */
+#define RECORD_CONTENT_MAX 65528 /* of a record; a multiple of eight */
+#define RECORD_END 24u           /* bytes of the records behind an answer */
+
+/*
+ * The head of a record of the answer to request id: `len` bytes of content,
+ * at most RECORD_CONTENT_MAX, follow, then so many of padding as it returns.
+ */
+unsigned record_answer(unsigned char head[RECORD_HEAD], unsigned id,
+                       size_t len);
+/* What tells that the answer to request id is whole. */
+void record_answer_end(unsigned char end[RECORD_END], unsigned id);
 
 /* Does a record head, of which two bytes are enough, begin a request? */
 static inline bool

@@ -108,12 +108,38 @@ test_spool(void **state)
 	close(fds[0]);
 }
 
+/* What is told of an answer ends where a scan of records says that it does. */
+static void
+test_answers(void **state)
+{
+	static const size_t lens[] = { 1, 7, 8, 300, RECORD_CONTENT_MAX };
+	unsigned char record[RECORD_HEAD], end[RECORD_END];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		unsigned padding = record_answer(record, 0x1234, lens[i]);
+
+		assert_true(padding < 8);
+		assert_int_equal((lens[i] + padding) % 8, 0);
+		assert_memory_equal(record, "\1\6\x12\x34", 4);
+		assert_int_equal(record[4] << 8 | record[5], lens[i]);
+		assert_int_equal(record[6], padding);
+	}
+	record_answer_end(end, 0x1234);
+	assert_memory_equal(end,
+	                    "\1\6\x12\x34\0\0\0\0"
+	                    "\1\3\x12\x34\0\10\0\0"
+	                    "\0\0\0\0\0\0\0\0",
+	                    sizeof(end));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_spool),
 	};
 
