@@ -66,6 +66,9 @@ struct lobby {
 void
 lobby_unspool(struct lobby *l, struct connection *c)
 {
+	/* Every request comes through here twice, and few have one. */
+	if (c->spool.fd < 0 && !c->spool.len)
+		return;
 	atomic_fetch_sub(&l->spooled_bytes, c->spool.len);
 	spool_close(&c->spool);
 }
@@ -379,6 +382,7 @@ lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
            struct err *err)
 {
 	struct lobby *l = calloc(1, sizeof(*l));
+	pthread_mutexattr_t spins;
 	int rc;
 
 	*out = NULL;
@@ -390,7 +394,11 @@ lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
 	l->seats = processors();
 	LIST_INIT(&l->waiting);
 	SLIST_INIT(&l->standing);
-	pthread_mutex_init(&l->lock, NULL);
+	/* It is held for a moment, and to sleep and to be woken is longer. */
+	pthread_mutexattr_init(&spins);
+	pthread_mutexattr_settype(&spins, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(&l->lock, &spins);
+	pthread_mutexattr_destroy(&spins);
 	rc = open_epoll(l, err);
 	if (rc)
 		lobby_close(l);
