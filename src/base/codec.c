@@ -156,3 +156,13 @@ crc32_add(uint32_t crc, const void *data, size_t len)
 	return (uint32_t)crc32_z(crc, data, len);
 #endif
 }
+
+uint32_t
+adler32_of(struct slice s)
+{
+#ifdef HAVE_LIBDEFLATE
+	return libdeflate_adler32(1, s.data, s.len);
+#else
+	return (uint32_t)adler32_z(1, s.data, s.len);
+#endif
+}

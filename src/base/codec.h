@@ -121,5 +121,7 @@ struct slice reader_bytes(struct reader *r);
  * which is 0 for a new sum.
  */
 uint32_t crc32_add(uint32_t crc, const void *data, size_t len);
+/* The Adler-32 of s (RFC 1950); s is not empty. */
+uint32_t adler32_of(struct slice s);
 
 #endif

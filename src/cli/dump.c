@@ -214,9 +214,13 @@ print_block(struct dump *d, const struct sst_block_info *b)
 {
 	fprintf(d->out,
 	        "  block at %" PRIu64 ": %" PRIu32 " entries, %" PRIu32
-	        " bytes, %s%s %" PRIu32 "\n",
-	        b->offset, b->entries, b->raw, b->packed ? "packed, " : "",
-	        b->deflated ? "deflated to" : "raw in", b->stored);
+	        " bytes, %s",
+	        b->offset, b->entries, b->raw, b->packed ? "packed, " : "");
+	if (b->parts)
+		fprintf(d->out, "deflated in %" PRIu32 " parts to", b->parts);
+	else
+		fputs(b->deflated ? "deflated to" : "raw in", d->out);
+	fprintf(d->out, " %" PRIu32 "\n", b->stored);
 }
 
 static int

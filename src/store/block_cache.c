@@ -498,22 +498,25 @@ find(struct block_cache *c, uint64_t hash, uint64_t file, uint64_t offset)
 	return b;
 }
 
+bool
+block_cache_has_room(struct block_cache *c, size_t size)
+{
+	if (size <= c->log.largest)
+		return cache_log_has_room(c);
+	return atomic_load(&c->used) + size <= atomic_load(&c->capacity);
+}
+
 struct cache_block *
 block_cache_ask(struct block_cache *c, uint64_t file, uint64_t offset,
-                size_t size, bool *wanted)
+                size_t size, enum cache_wish *wish)
 {
 	uint64_t hash = cache_hash(file, offset);
-	struct cache_block *b;
+	struct cache_block *b = find(c, hash, file, offset);
 
-	b = find(c, hash, file, offset);
-	if (b)
-		*wanted = false;
-	else if (size <= c->log.largest)
-		*wanted = cache_log_has_room(c) || missed_before(c, hash);
-	else
-		*wanted = atomic_load(&c->used) + size <=
-		                  atomic_load(&c->capacity) ||
-		          missed_before(c, hash);
+	if (!b)
+		*wish = block_cache_has_room(c, size) ? CACHE_ROOM
+		        : missed_before(c, hash)      ? CACHE_TIGHT
+		                                      : CACHE_FULL;
 	return b;
 }
 
@@ -585,6 +588,22 @@ block_cache_put(struct block_cache *c, struct cache_block *b)
 	cache_reap(c);
 	cache_log_add(c, b);
 	return b;
+}
+
+void
+block_cache_remove(struct block_cache *c, struct cache_block *b)
+{
+	uint64_t hash = cache_hash(b->file, b->offset);
+	struct cache_shard *s = cache_shard_of(c, hash);
+
+	pthread_mutex_lock(&s->lock);
+	if (b->linked && b->in_log) {
+		cache_unlink(c, hash, b, NULL);
+		cache_log_bury(c, b);
+	} else if (b->linked) {
+		retire(c, hash, b);
+	}
+	pthread_mutex_unlock(&s->lock);
 }
 
 void

@@ -85,12 +85,19 @@ void cache_block_unpin(struct cache_block *b); /* NULL allowed */
 /*
  * The block, or NULL. The caller is inside; good until it leaves. For who needs
  * only a little of it, and gets that cheaper than by making it: where it is not
- * cached, *wanted says whether to make and put it all the same: there is room
- * for `size` bytes, or else it was asked for before, lately. So what is read
- * once pushes nothing out.
+ * cached, *wish says whether to put it all the same, so that what is read once
+ * pushes nothing out.
  */
+enum cache_wish {
+	CACHE_ROOM,  /* there is room for `size` bytes */
+	CACHE_TIGHT, /* there is none, but it was asked for before, lately */
+	CACHE_FULL,  /* neither */
+};
 struct cache_block *block_cache_ask(struct block_cache *c, uint64_t file,
-                                    uint64_t offset, size_t size, bool *wanted);
+                                    uint64_t offset, size_t size,
+                                    enum cache_wish *wish);
+/* Is there room for `size` bytes? */
+bool block_cache_has_room(struct block_cache *c, size_t size);
 /*
  * For who stays longer: the block, pinned, or a private copy of it. NULL if it
  * is not there, or if there is no memory for the copy.
@@ -108,6 +115,9 @@ struct cache_block *block_cache_get(struct block_cache *c, uint64_t file,
  */
 struct cache_block *block_cache_put(struct block_cache *c,
                                     struct cache_block *b);
+/* Has b, which is pinned or looked at from inside, found no more, unless that
+   is so already. */
+void block_cache_remove(struct block_cache *c, struct cache_block *b);
 /*
  * Counts a private block as used, until it is freed; evicts what it must for
  * that. Nobody finds it in the cache. What was found there already is charged.

@@ -176,9 +176,8 @@ make(struct readahead *r, struct run *run)
 		struct sst_block *b = NULL;
 		struct slice stored;
 
-		if (t->cache)
-			b = (struct sst_block *)(void *)block_cache_get(
-				t->cache, t->info.number, offset);
+		if (sst_cached_block(t, r->x, i, &b, NULL))
+			break;
 		if (!b) {
 			run->missed = true;
 			if (len > RUN_BYTES)

@@ -18,7 +18,7 @@
 #include "store/entry.h"
 #include "store/iter.h"
 
-#define SST_FORMAT_VERSION 3u /* written; those below are read, too */
+#define SST_FORMAT_VERSION 4u /* written; those below are read, too */
 
 /* What MANIFEST and job messages say of an SST. Owns its keys. */
 struct sst_info {
@@ -177,6 +177,7 @@ struct sst_block_info {
 	uint32_t raw;    /* bytes once inflated and unpacked */
 	bool packed;     /* its numbers and keys */
 	bool deflated;
+	uint32_t parts; /* in which its values are deflated; 0: as one */
 	uint32_t entries;
 	struct slice first; /* its first key, valid during the call */
 };

@@ -17,6 +17,7 @@
 #include "store/bloom.h"
 #include "store/sst_columns.h"
 #include "store/sst_pack.h"
+#include "store/sst_parts.h"
 #include "store/sst_seal.h"
 
 #define LINE 64u                 /* bytes of a cache line */
@@ -136,6 +137,20 @@ allocate_block(struct sst *t, uint64_t offset, uint64_t count, size_t rows,
 	return b;
 }
 
+int
+sst_block_keep_stored(struct sst *t, const struct sst_index *x, uint32_t i,
+                      struct slice stored, struct sst_block **out,
+                      struct err *err)
+{
+	struct sst_block *b = *out =
+		allocate_block(t, x->offset[i], 0, stored.len, false, err);
+
+	if (!b)
+		return LSMKV_ENOMEM;
+	memcpy(rows_of(b), stored.data, stored.len);
+	return 0;
+}
+
 /* *wrong is set where the block is damaged. */
 static int
 make_from_rows(struct sst *t, uint64_t offset, uint64_t count, bool tags,
@@ -172,6 +187,7 @@ make_from_rows(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 struct around {
 	struct sst_columns front; /* packed: before it; only laid out */
 	struct sst_packed keys;   /* of the front */
+	struct sst_parts parts;   /* behind it; count 0: there are none */
 	struct slice versions;    /* columns: behind it */
 };
 
@@ -183,11 +199,19 @@ strip(const struct sst *t, struct sst_sealed *s, uint64_t count,
 	size_t bytes;
 
 	a->keys.count = 0;
+	a->parts.count = 0;
 	if (sst_is_packed(s)) {
 		bytes = sst_front_open(&a->front, &a->keys, s->payload, count,
 		                       t->block_bytes);
 		if (!bytes)
 			return "has packed columns that cannot be";
+		s->payload.data += bytes;
+		s->payload.len -= bytes;
+		if (s->type != SST_PACKED_PARTS)
+			return NULL;
+		bytes = sst_parts_open(&a->parts, s->payload);
+		if (!bytes)
+			return "has parts that cannot be";
 		s->payload.data += bytes;
 		s->payload.len -= bytes;
 		return NULL;
@@ -222,23 +246,36 @@ open_columns(const struct sst *t, const struct sst_sealed *s, struct around *a,
 /*
  * Inflates into `to`, which has INFLATE_PREFIX_SLACK more room. Of a small
  * block libdeflate makes larger tables than it has use for; a stream that is
- * not right is left to it, to say so.
+ * not right is left to it, to say so. *wrong is set where it has no fault to
+ * find, but the parts are not those of the stream.
  */
 static int
-inflate_columns(const struct sst *t, uint64_t offset,
-                const struct sst_sealed *s, struct sst_tools *tools,
-                unsigned char *to, struct err *err)
+inflate_columns(const struct sst *t, struct sst_codes *common, uint64_t offset,
+                const struct sst_sealed *s, const struct around *a,
+                struct sst_tools *tools, unsigned char *to, const char **wrong,
+                struct err *err)
 {
-	if (sst_is_deflated(s) && s->raw <= SMALL_INFLATE &&
-	    inflate_prefix(&tools->prefix, s->payload, to, s->raw))
+	int code;
+
+	if (a->parts.count ? sst_parts_inflate(&a->parts, &a->front,
+	                                       &(struct sst_inflate){
+						       &tools->codes, common },
+	                                       s->payload, to, s->raw)
+	                   : sst_is_deflated(s) && s->raw <= SMALL_INFLATE &&
+	                             inflate_prefix(&tools->codes, s->payload,
+	                                            to, s->raw))
 		return 0;
-	return sst_seal_inflate(name_of(t), offset, "block", s, to, err);
+	code = sst_seal_inflate(name_of(t), offset, "block", s, to, err);
+	if (!code && a->parts.count)
+		*wrong = "has parts that are damaged";
+	return code;
 }
 
 static int
-make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
-                  const struct sst_sealed *s, struct around *a,
-                  struct sst_block **out, const char **wrong, struct err *err)
+make_from_columns(struct sst *t, struct sst_codes *common, uint64_t offset,
+                  uint64_t count, bool tags, const struct sst_sealed *s,
+                  struct around *a, struct sst_block **out, const char **wrong,
+                  struct err *err)
 {
 	struct sst_tools *tools = sst_tools(err);
 	struct sst_columns c;
@@ -259,8 +296,9 @@ make_from_columns(struct sst *t, uint64_t offset, uint64_t count, bool tags,
 	                        SST_PACK_SLACK + INFLATE_PREFIX_SLACK,
 	                err))
 		return LSMKV_ENOMEM;
-	code = inflate_columns(t, offset, s, tools, tools->columns.data, err);
-	if (code)
+	code = inflate_columns(t, common, offset, s, a, tools,
+	                       tools->columns.data, wrong, err);
+	if (code || *wrong)
 		goto done;
 	*wrong = open_columns(t, s, a, tools->columns.data, count, &c);
 	if (*wrong)
@@ -278,14 +316,17 @@ done:
 	return code;
 }
 
-/* The last type of block that the file may have. */
-static enum sst_block_type
-last_type(const struct sst *t)
+enum sst_block_type
+sst_last_type(const struct sst *t)
 {
-	if (t->footer.version < 2)
-		return SST_DEFLATED;
-	return t->footer.version < 3 ? SST_COLUMNS_DEFLATED
-	                             : SST_PACKED_DEFLATED;
+	static const enum sst_block_type last[] = {
+		SST_DEFLATED,
+		SST_COLUMNS_DEFLATED,
+		SST_PACKED_DEFLATED,
+		SST_PACKED_PARTS,
+	};
+
+	return last[t->footer.version - 1];
 }
 
 int
@@ -313,12 +354,13 @@ sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
 		if (wrong)
 			goto done;
 	}
-	code = sst_seal_check(name_of(t), offset, what, &s, last_type(t), err);
+	code = sst_seal_check(name_of(t), offset, what, &s, sst_last_type(t),
+	                      err);
 	if (code)
 		return code;
 	if (s.type >= SST_COLUMNS)
-		code = make_from_columns(t, offset, record.count, tags, &s,
-		                         &around, &b, &wrong, err);
+		code = make_from_columns(t, x->codes, offset, record.count,
+		                         tags, &s, &around, &b, &wrong, err);
 	else
 		code = make_from_rows(t, offset, record.count, tags, &s, &b,
 		                      &wrong, err);
@@ -327,6 +369,7 @@ sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
 	b->packed = sst_is_packed(&s);
 	b->raw = s.raw + (b->packed ? (uint32_t)around.keys.count : 0);
 	b->deflated = sst_is_deflated(&s);
+	b->parts = s.type >= SST_COLUMNS ? around.parts.count : 0;
 	wrong = check_place(b, x, i);
 
 done:
@@ -451,7 +494,9 @@ sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
 	size_t prefix_at = (sizeof(*x) + 7) / 8 * 8;
 	size_t offset_at = prefix_at + t->blocks * sizeof(*x->prefix);
 	size_t at_at = offset_at + (t->blocks + (size_t)1) * sizeof(*x->offset);
-	size_t data_at = at_at + t->blocks * sizeof(*x->at);
+	size_t codes_at =
+		(at_at + t->blocks * sizeof(*x->at) + LINE - 1) / LINE * LINE;
+	size_t data_at = codes_at + sizeof(*x->codes);
 	unsigned char *base;
 	const char *wrong;
 	int code;
@@ -474,6 +519,8 @@ sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
 	x->prefix = (uint64_t *)(void *)(base + prefix_at);
 	x->offset = (uint64_t *)(void *)(base + offset_at);
 	x->at = (uint32_t *)(void *)(base + at_at);
+	x->codes = (struct sst_codes *)(void *)(base + codes_at);
+	memset(x->codes, 0, sizeof(*x->codes));
 	x->data = base + data_at;
 	x->end = x->data + s.raw;
 	code = sst_seal_inflate(name_of(t), offset, what, &s, base + data_at,

@@ -287,6 +287,7 @@ sst_blocks(struct sst *t,
 		info.stored = (uint32_t)stored.len;
 		info.raw = b->raw;
 		info.packed = b->packed;
+		info.parts = b->parts;
 		info.deflated = b->deflated;
 		info.entries = b->count;
 		info.first = e.key;

@@ -184,9 +184,7 @@ encode_columns(const struct entry *entries, size_t count, struct buf *columns,
 /* The columns of a front, in their order. */
 enum { KIND, SHARED, KEY_LEN, VAL_LEN, EXPIRES, VERSION, NUMBERS };
 
-#define FRONT_COLUMN_HEAD_MAX (VARINT_MAX + 1u)
-
-static inline uint64_t
+static uint64_t
 number_of(const struct entry *entries, size_t i, int column)
 {
 	const struct entry *e = &entries[i];
@@ -207,33 +205,28 @@ number_of(const struct entry *entries, size_t i, int column)
 	}
 }
 
-static int
-put_column(const struct entry *entries, size_t count, int column,
-           struct buf *front, struct err *err)
+int
+sst_column_put(const uint64_t *numbers, size_t count, struct buf *out,
+               struct err *err)
 {
 	uint64_t least = UINT64_MAX, most = 0;
 	unsigned char *to;
 	unsigned width;
 
 	for (size_t i = 0; i < count; i++) {
-		uint64_t v = number_of(entries, i, column);
-
-		least = v < least ? v : least;
-		most = v > most ? v : most;
+		least = numbers[i] < least ? numbers[i] : least;
+		most = numbers[i] > most ? numbers[i] : most;
 	}
 	width = bit_width_of(most - least);
-	if (buf_reserve(front,
-	                FRONT_COLUMN_HEAD_MAX + packed_bytes(count, width),
-	                err))
+	if (buf_reserve(out, VARINT_MAX + 1 + packed_bytes(count, width), err))
 		return LSMKV_ENOMEM;
-	to = put_varint(front->data + front->len, least);
+	to = put_varint(out->data + out->len, least);
 	*to++ = (unsigned char)width;
 	memset(to, 0, packed_bytes(count, width));
 	if (width)
 		for (size_t i = 0; i < count; i++)
-			put_bits(to, i * width,
-			         number_of(entries, i, column) - least, width);
-	front->len = (size_t)(to - front->data) + packed_bytes(count, width);
+			put_bits(to, i * width, numbers[i] - least, width);
+	out->len = (size_t)(to - out->data) + packed_bytes(count, width);
 	return 0;
 }
 
@@ -241,7 +234,8 @@ static int
 encode_packed(const struct entry *entries, size_t count, struct buf *values,
               struct buf *front, struct err *err)
 {
-	size_t before = front->len, bytes = 0;
+	size_t before = front->len, bytes = count * sizeof(uint64_t);
+	uint64_t *numbers;
 	unsigned char *to;
 	int code;
 
@@ -249,11 +243,15 @@ encode_packed(const struct entry *entries, size_t count, struct buf *values,
 		bytes += entries[i].key.len + entries[i].value.len;
 	if (buf_reserve(values, bytes, err))
 		return LSMKV_ENOMEM;
-	code = buf_put_varint(front, count, err);
-	for (int column = 0; !code && column < NUMBERS; column++)
-		code = put_column(entries, count, column, front, err);
-	/* The values will take the place of the keys. */
+	/* A column at a time; then the keys; then the values stand there. */
 	to = values->data + values->len;
+	numbers = (uint64_t *)(void *)to;
+	code = buf_put_varint(front, count, err);
+	for (int column = 0; !code && column < NUMBERS; column++) {
+		for (size_t i = 0; i < count; i++)
+			numbers[i] = number_of(entries, i, column);
+		code = sst_column_put(numbers, count, front, err);
+	}
 	bytes = (size_t)(put_keys(to, entries, count) - to);
 	if (!code)
 		code = sst_pack(slice_make(to, bytes), front, err);
@@ -431,9 +429,8 @@ sst_columns_open(struct sst_columns *c, struct slice columns,
 	                     (size_t)(r.end - c->values), rows_max);
 }
 
-/* A column of a front, at r. */
-static void
-lay_packed(struct sst_column *c, struct reader *r, uint64_t count)
+void
+sst_column_take(struct sst_column *c, struct reader *r, uint64_t count)
 {
 	c->least = reader_varint(r);
 	c->width = reader_u8(r);
@@ -450,17 +447,19 @@ sst_front_open(struct sst_columns *c, struct sst_packed *keys,
 	size_t numbers, taken;
 
 	/* Numbers that are all alike take no room, however many they are. */
+	if (!count)
+		count = reader_varint(&r);
+	else if (reader_varint(&r) != count)
+		return 0;
 	if (count > rows_max || count > UINT32_MAX)
 		return 0;
-	if (reader_varint(&r) != count)
-		return 0;
 	c->count = (uint32_t)count;
-	lay_packed(&c->kind, &r, count);
-	lay_packed(&c->shared, &r, count);
-	lay_packed(&c->key_len, &r, count);
-	lay_packed(&c->val_len, &r, count);
-	lay_packed(&c->expires, &r, count);
-	lay_packed(&c->version, &r, count);
+	sst_column_take(&c->kind, &r, count);
+	sst_column_take(&c->shared, &r, count);
+	sst_column_take(&c->key_len, &r, count);
+	sst_column_take(&c->val_len, &r, count);
+	sst_column_take(&c->expires, &r, count);
+	sst_column_take(&c->version, &r, count);
 	if (r.failed)
 		return 0;
 	numbers = (size_t)(r.at - block.data);

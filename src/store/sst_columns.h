@@ -14,6 +14,8 @@
  * column (frame of reference; Goldstein, Ramakrishnan, Shaft 1998), and the
  * keys (sst_pack.h). So a look-up knows whether a key is there, and where its
  * value will be, before anything is inflated (sst_peek.c).
+ * Behind the front may stand how the values are divided into parts, each of
+ * which can be inflated by itself (sst_parts.h).
  *
  * The writer takes what is smaller. doc/format.md, "Columns" and "Packed
  * columns", describes the bytes. In memory a block is rows again
@@ -89,6 +91,12 @@ sst_column_number(const struct sst_column *c, uint32_t i)
 	return c->least + sst_column_above(c, i);
 }
 
+/* Appends count numbers to out; LSMKV_ENOMEM leaves it alone. */
+int sst_column_put(const uint64_t *numbers, size_t count, struct buf *out,
+                   struct err *err);
+/* Lays c over the count numbers at r. */
+void sst_column_take(struct sst_column *c, struct reader *r, uint64_t count);
+
 /*
  * Bytes that the versions of count entries take at the end of tail, their
  * width byte included; 0 if it cannot be.
@@ -106,7 +114,8 @@ const char *sst_columns_open(struct sst_columns *c, struct slice columns,
 
 /*
  * Lays c over the front that block begins with, and keys over its keys, where
- * rows take at most rows_max bytes. Returns the bytes of the front; 0 if it
+ * rows take at most rows_max bytes. count: entries that it should have; 0: as
+ * many as it says. Returns the bytes of the front; 0 if it
  * cannot be. Of the numbers nothing is known yet, but that they can be read.
  */
 size_t sst_front_open(struct sst_columns *c, struct sst_packed *keys,

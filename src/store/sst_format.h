@@ -33,7 +33,9 @@
 /*
  * The type byte of a block. Rows are entries one after the other; a data
  * block of several entries is written as columns (sst_columns.h) since format
- * version 2, and packed, where that is smaller, since version 3.
+ * version 2, and packed, where that is smaller, since version 3, and then
+ * deflated in parts (sst_parts.h), where that is not much larger, since
+ * version 4.
  */
 enum sst_block_type {
 	SST_RAW = 0,
@@ -42,6 +44,7 @@ enum sst_block_type {
 	SST_COLUMNS_DEFLATED = 3,
 	SST_PACKED = 4,
 	SST_PACKED_DEFLATED = 5,
+	SST_PACKED_PARTS = 6,
 };
 
 struct sst_footer {

@@ -15,6 +15,10 @@
 #ifndef LSMKV_STORE_SST_PACK_H
 #define LSMKV_STORE_SST_PACK_H
 
+#include <endian.h>
+#include <stdint.h>
+#include <string.h>
+
 #include "base/bytes.h"
 
 /* Bytes behind the packed ones that must be readable, and behind the unpacked
@@ -38,6 +42,20 @@ struct sst_packed {
  */
 size_t sst_packed_open(struct sst_packed *p, struct slice from,
                        size_t count_max);
+/* Byte i < p->count; SST_PACK_OUTSIDE: a place outside of the alphabet. */
+#define SST_PACK_OUTSIDE 256u
+static inline unsigned
+sst_packed_byte(const struct sst_packed *p, size_t i)
+{
+	size_t bit = i * p->width;
+	unsigned place;
+	uint16_t v;
+
+	memcpy(&v, p->bits + bit / 8, sizeof(v));
+	place = (unsigned)le16toh(v) >> bit % 8 & ((1u << p->width) - 1);
+	return place < p->symbols ? p->symbol[place] : SST_PACK_OUTSIDE;
+}
+
 /* Writes p->count bytes to `to`. False: a place outside of the alphabet. */
 bool sst_unpack(const struct sst_packed *p, unsigned char *to);
 

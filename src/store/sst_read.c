@@ -4,8 +4,9 @@
  *
  * The way of sst_get: filter (most keys that are not here end there), block
  * index, data block, each out of the block cache. Only what is missing there
- * is read, checked (sst_block.c) and handed to the cache, or, if that would
- * push out what is better kept, looked into and forgotten (sst_peek.c). With
+ * is read, checked (sst_block.c) and handed to the cache. Where that is full,
+ * a block is only looked into (sst_peek.c), and what is asked for again is
+ * kept as it stands on the disk, which takes a third of the room. With
  * everything cached nothing is allocated, copied, locked or counted: the hit
  * borrows from the block, and the thread is inside (grace.h) for as long.
  * Filter and index are asked for by every read of the file, so they are held
@@ -363,6 +364,25 @@ sst_get_index(struct sst *t, bool fill, struct sst_index **out, struct err *err)
 }
 
 int
+sst_cached_block(struct sst *t, const struct sst_index *x, uint32_t i,
+                 struct sst_block **out, struct err *err)
+{
+	struct sst_block *b =
+		(struct sst_block *)(void *)cached(t, x->offset[i]);
+	int code = 0;
+
+	*out = b;
+	if (b && !b->count) {
+		code = sst_block_make(t, x, i, sst_block_stored(b), false, out,
+		                      err);
+		if (!code)
+			block_cache_charge(t->cache, &(*out)->head);
+		cache_block_unpin(&b->head);
+	}
+	return code;
+}
+
+int
 sst_get_block(struct sst *t, const struct sst_index *x, uint32_t i,
               struct sst_window *past_cache, bool backward,
               struct sst_block **out, struct err *err)
@@ -373,9 +393,9 @@ sst_get_block(struct sst *t, const struct sst_index *x, uint32_t i,
 	struct buf *scratch;
 	int code;
 
-	*out = (struct sst_block *)(void *)cached(t, offset);
-	if (*out)
-		return 0;
+	code = sst_cached_block(t, x, i, out, err);
+	if (code || *out)
+		return code;
 	if (past_cache) {
 		code = sst_window_read(t, past_cache, offset, len, backward,
 		                       &stored, err);
@@ -397,16 +417,21 @@ sst_get_block(struct sst *t, const struct sst_index *x, uint32_t i,
 
 /* ---- one key ---- */
 
-/* The newest version <= version of key in b. */
+/* What is looked for: the newest version of key that is <= version. */
+struct sought {
+	struct slice key;
+	uint64_t hash; /* sst_key_hash */
+	uint64_t version;
+};
+
 static bool
-find(const struct sst_block *b, struct slice key, uint64_t hash,
-     uint64_t version, struct entry *e)
+find(const struct sst_block *b, const struct sought *k, struct entry *e)
 {
 	const unsigned char *end = b->tags + b->count;
 	const unsigned char *tag = b->tags;
 
 	for (;; tag++) {
-		tag = (const unsigned char *)memchr(tag, (unsigned char)hash,
+		tag = (const unsigned char *)memchr(tag, (unsigned char)k->hash,
 		                                    (size_t)(end - tag));
 		if (!tag)
 			return false;
@@ -416,16 +441,30 @@ find(const struct sst_block *b, struct slice key, uint64_t hash,
 		 * is too new: older ones follow it, in this block, because
 		 * that is how the index chose it.
 		 */
-		if (e->version <= version && slice_equal(e->key, key))
+		if (e->version <= k->version && slice_equal(e->key, k->key))
 			return true;
 	}
 }
 
 static int
-take_from(const struct sst_block *b, struct slice key, uint64_t hash,
-          uint64_t version, struct sst_hit *hit)
+take_from(const struct sst_block *b, const struct sought *k,
+          struct sst_hit *hit)
 {
-	return find(b, key, hash, version, &hit->entry) ? 0 : LSMKV_NOTFOUND;
+	return find(b, k, &hit->entry) ? 0 : LSMKV_NOTFOUND;
+}
+
+/* Hands the pin of b over to the hit, or gives it back. */
+static int
+take_from_pinned(struct sst_block *b, const struct sought *k,
+                 struct sst_hit *hit)
+{
+	int code = take_from(b, k, hit);
+
+	if (code)
+		cache_block_unpin(&b->head);
+	else
+		hit->pin = &b->head;
+	return code;
 }
 
 /*
@@ -507,74 +546,104 @@ usual_size(const struct sst *t)
 }
 
 /*
- * Looks into data block i, which is not cached. If the cache wants it, it is
- * made and put; else only looked into, as far as that can be done.
+ * Looks into data block i, which is not cached, as far as that can be done, or
+ * makes it. The cache gets what it wishes for.
  */
 static int
 look_past_cache(struct sst *t, const struct sst_index *x, uint32_t i,
-                struct slice key, uint64_t hash, uint64_t version, bool wanted,
+                const struct sought *k, enum cache_wish wish,
                 struct sst_hit *hit, struct err *err)
 {
 	struct buf *scratch = sst_scratch(err);
 	struct sst_block *b = NULL;
+	struct slice stored;
 	int code;
 
 	if (!scratch)
 		return LSMKV_ENOMEM;
 	code = sst_read_stored(t, x->offset[i], x->offset[i + 1] - x->offset[i],
 	                       scratch, err);
-	if (!code && !wanted) {
-		code = sst_block_peek(t, x, i, buf_slice(scratch), key, version,
-		                      &hit->entry, err);
-		if (code != LSMKV_END)
-			goto done;
-		code = 0;
-	}
-	if (!code)
-		code = sst_block_make(t, x, i, buf_slice(scratch), true, &b,
-		                      err);
 	if (code)
 		goto done;
-	if (wanted)
-		b = (struct sst_block *)(void *)keep(t, &b->head);
-	code = take_from(b, key, hash, version, hit);
+	stored = buf_slice(scratch);
+	if (wish != CACHE_ROOM) {
+		code = sst_block_peek(t, x, i, stored, false, k->key,
+		                      k->version, &hit->entry, err);
+		if (code < 0)
+			goto done;
+		if (code != LSMKV_END) {
+			/* Without memory it is not kept. */
+			if (wish == CACHE_TIGHT &&
+			    !sst_block_keep_stored(t, x, i, stored, &b, NULL))
+				cache_block_unpin(keep(t, &b->head));
+			goto done;
+		}
+	}
+	code = sst_block_make(t, x, i, stored, true, &b, err);
 	if (code)
-		cache_block_unpin(&b->head);
-	else
-		hit->pin = &b->head;
+		goto done;
+	if (wish != CACHE_FULL)
+		b = (struct sst_block *)(void *)keep(t, &b->head);
+	code = take_from_pinned(b, k, hit);
 done:
 	sst_scratch_trim(scratch);
 	return code;
 }
 
+/* Looks into b, which is cached as it is stored. */
+static int
+look_into_stored(struct sst *t, const struct sst_index *x, uint32_t i,
+                 const struct sought *k, struct sst_block *b,
+                 struct sst_hit *hit, struct err *err)
+{
+	bool room = block_cache_has_room(t->cache, usual_size(t));
+	struct sst_block *made;
+	int code = LSMKV_END;
+
+	if (!room)
+		code = sst_block_peek(t, x, i, sst_block_stored(b), true,
+		                      k->key, k->version, &hit->entry, err);
+	if (code != LSMKV_END)
+		return code;
+	code = sst_block_make(t, x, i, sst_block_stored(b), true, &made, err);
+	if (code)
+		return code;
+	if (room) {
+		block_cache_remove(t->cache, &b->head);
+		made = (struct sst_block *)(void *)keep(t, &made->head);
+	}
+	return take_from_pinned(made, k, hit);
+}
+
 /* The caller is inside. */
 static int
-get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
-    struct sst_hit *hit, struct err *err)
+get(struct sst *t, const struct sought *k, struct sst_hit *hit, struct err *err)
 {
-	struct cache_block *pin = NULL, *b = NULL;
+	struct cache_block *pin = NULL;
+	struct sst_block *b = NULL;
 	struct sst_index *x;
-	bool wanted = false;
+	enum cache_wish wish = CACHE_FULL;
 	uint32_t i;
-	int code = ask_filter(t, hash, err);
+	int code = ask_filter(t, k->hash, err);
 
 	if (!code)
 		code = get_held_index(t, &x, &pin, err);
 	if (code)
 		return code;
-	i = sst_index_seek(x, key, version);
+	i = sst_index_seek(x, k->key, k->version);
 	code = LSMKV_NOTFOUND;
 	if (i == x->count)
 		goto done;
 	if (t->cache)
-		b = block_cache_ask(t->cache, t->info.number, x->offset[i],
-		                    usual_size(t), &wanted);
-	if (b)
-		code = take_from((struct sst_block *)(void *)b, key, hash,
-		                 version, hit);
+		b = (struct sst_block *)(void *)block_cache_ask(
+			t->cache, t->info.number, x->offset[i], usual_size(t),
+			&wish);
+	if (!b)
+		code = look_past_cache(t, x, i, k, wish, hit, err);
+	else if (b->count)
+		code = take_from(b, k, hit);
 	else
-		code = look_past_cache(t, x, i, key, hash, version, wanted, hit,
-		                       err);
+		code = look_into_stored(t, x, i, k, b, hit, err);
 done:
 	cache_block_unpin(pin);
 	return code;
@@ -584,11 +653,12 @@ int
 sst_get(struct sst *t, struct slice key, uint64_t hash, uint64_t version,
         struct sst_hit *hit, struct err *err)
 {
+	const struct sought k = { key, hash, version };
 	int code;
 
 	grace_enter();
 	hit->pin = NULL;
-	code = get(t, key, hash, version, hit, err);
+	code = get(t, &k, hit, err);
 	hit->inside = !code;
 	if (code)
 		grace_leave();

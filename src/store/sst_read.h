@@ -20,17 +20,25 @@
  * no pointers into itself: behind it stand a byte of each key's hash, so that
  * memchr finds a key, if it was made with these tags; then where each entry is
  * in the rows, ascending; then, up to its end, the rows.
+ *
+ * In the cache, while that is full, a block may also be as it stands on the
+ * disk: a third as large, and for one look-up not much slower. Who gets it from
+ * there looks at count.
  */
 struct sst_block {
 	struct cache_block head;
 	uint64_t base_version;
-	uint32_t count;   /* entries; at least 1 */
+	uint32_t count;   /* entries; 0: it has, instead of rows, the block as
+			     it is stored, whose checksum was right */
 	uint32_t rows_at; /* bytes from the beginning of the block */
 	uint32_t raw;     /* bytes of its payload, inflated, and of its keys,
 			     unpacked */
-	bool packed, deflated; /* how it stands on the disk */
+	uint32_t parts;   /* that its values are deflated in on the disk */
+	bool packed, deflated; /* how it stands there */
 	unsigned char tags[];
 };
+
+struct sst_codes; /* sst_parts.h */
 
 /* The block index. */
 struct sst_index {
@@ -46,6 +54,8 @@ struct sst_index {
 	uint64_t *offset;           /* of each block in the file, and of the
 					end of the last */
 	uint32_t *at;               /* of each record in data */
+	struct sst_codes *codes;    /* of data blocks, in this allocation: made
+				       by whoever reads the first of them */
 };
 
 /* The bloom filter. */
@@ -90,24 +100,41 @@ int sst_block_make(struct sst *t, const struct sst_index *x, uint32_t i,
                    struct slice stored, bool tags, struct sst_block **out,
                    struct err *err);
 /*
+ * Keeps data block i as it stands on the disk, which has been looked into: its
+ * checksum is right. One private pin.
+ */
+int sst_block_keep_stored(struct sst *t, const struct sst_index *x, uint32_t i,
+                          struct slice stored, struct sst_block **out,
+                          struct err *err);
+/*
  * Looks for the newest version <= version of key in data block i without
- * making it (sst_peek.c). 0 and *e, whose key is key itself and whose value is
+ * making it (sst_peek.c); checked: its checksum is known to be right. 0 and *e, whose key is key itself and whose value is
  * good until this thread looks at a block again, or LSMKV_NOTFOUND; LSMKV_END:
  * it does not know, make the block.
  */
 int sst_block_peek(struct sst *t, const struct sst_index *x, uint32_t i,
-                   struct slice stored, struct slice key, uint64_t version,
-                   struct entry *e, struct err *err);
+                   struct slice stored, bool checked, struct slice key,
+                   uint64_t version, struct entry *e, struct err *err);
 int sst_index_make(struct sst *t, struct slice stored, struct sst_index **out,
                    struct err *err);
 int sst_filter_make(struct sst *t, struct slice stored, struct sst_filter **out,
                     struct err *err);
+/* The last type of block that t may have. */
+enum sst_block_type sst_last_type(const struct sst *t);
+
 /* ---- searching ---- */
 
 static inline const unsigned char *
 sst_block_rows(const struct sst_block *b)
 {
 	return (const unsigned char *)b + b->rows_at;
+}
+
+/* What one that was not made has instead of them. */
+static inline struct slice
+sst_block_stored(const struct sst_block *b)
+{
+	return slice_make(sst_block_rows(b), b->head.size - b->rows_at);
 }
 
 /* Of each entry in the rows. */
@@ -185,6 +212,12 @@ int sst_get_index(struct sst *t, bool fill, struct sst_index **out,
  * Data block i, pinned, out of the cache or else from the disk: kept there, or
  * read through the window past_cache, if it is not NULL.
  */
+/*
+ * Data block i, pinned, if it is cached; else NULL. (One that is there as it is
+ * stored is made, without tags, for the caller alone, and charged.)
+ */
+int sst_cached_block(struct sst *t, const struct sst_index *x, uint32_t i,
+                     struct sst_block **out, struct err *err);
 int sst_get_block(struct sst *t, const struct sst_index *x, uint32_t i,
                   struct sst_window *past_cache, bool backward,
                   struct sst_block **out, struct err *err);

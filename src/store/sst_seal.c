@@ -72,6 +72,20 @@ sst_scratch_trim(struct buf *scratch)
 
 /* ---- trailer and payload ---- */
 
+struct sst_sealed
+sst_seal_take(struct slice stored)
+{
+	const unsigned char *trailer =
+		stored.data + stored.len - SST_TRAILER_BYTES;
+
+	return (struct sst_sealed){
+		.payload =
+			slice_make(stored.data, stored.len - SST_TRAILER_BYTES),
+		.raw = get_u32(trailer + 1),
+		.type = (enum sst_block_type)trailer[0],
+	};
+}
+
 int
 sst_seal_open(const char *name, uint64_t number, uint64_t offset,
               const char *what, struct slice stored, struct sst_sealed *s,
@@ -93,9 +107,7 @@ sst_seal_open(const char *name, uint64_t number, uint64_t offset,
 		               ", should be %08" PRIx32,
 		               name, what, offset, sum, crc);
 
-	s->payload = slice_make(stored.data, stored.len - SST_TRAILER_BYTES);
-	s->raw = get_u32(trailer + 1);
-	s->type = (enum sst_block_type)trailer[0];
+	*s = sst_seal_take(stored);
 	return 0;
 }
 

@@ -15,9 +15,9 @@
 
 /* What a thread needs to open blocks. */
 struct sst_tools {
-	struct inflater *inflater;    /* owned */
-	struct inflate_prefix prefix; /* for what only begins to be inflated */
-	struct buf stored;            /* a block as it stands in the file */
+	struct inflater *inflater;  /* owned */
+	struct inflate_codes codes; /* for what is inflated without it */
+	struct buf stored;          /* a block as it stands in the file */
 	struct buf columns; /* a payload, inflated, and keys, unpacked */
 };
 
@@ -35,15 +35,17 @@ static inline bool
 sst_is_deflated(const struct sst_sealed *s)
 {
 	return s->type == SST_DEFLATED || s->type == SST_COLUMNS_DEFLATED ||
-	       s->type == SST_PACKED_DEFLATED;
+	       s->type == SST_PACKED_DEFLATED || s->type == SST_PACKED_PARTS;
 }
 
 static inline bool
 sst_is_packed(const struct sst_sealed *s)
 {
-	return s->type == SST_PACKED || s->type == SST_PACKED_DEFLATED;
+	return s->type >= SST_PACKED && s->type <= SST_PACKED_PARTS;
 }
 
+/* Of a block whose checksum was right before. */
+struct sst_sealed sst_seal_take(struct slice stored);
 /* The checksum; name and what are the file's and the block's, for messages. */
 int sst_seal_open(const char *name, uint64_t number, uint64_t offset,
                   const char *what, struct slice stored, struct sst_sealed *s,

@@ -19,20 +19,30 @@
 #include "store/names.h"
 #include "store/sst_columns.h"
 #include "store/sst_format.h"
+#include "store/sst_parts.h"
 
-#define WRITE_BYTES (512u << 10)   /* of one write(2) */
-#define TRIAL_EVERY 64u            /* blocks: do they take less room packed? */
+#define WRITE_BYTES (512u << 10) /* of one write(2) */
+#define TRIAL_EVERY 64u          /* blocks: in which form do they fit best? */
+#define PARTS_SHARE 16u /* of a block: so much larger may it be in parts */
 #define WRITEBACK_BYTES (1u << 20) /* between two hints to the kernel */
 
 static const struct slice none;
+
+/* How several entries are written. */
+enum form {
+	FORM_PLAIN,  /* columns */
+	FORM_PACKED, /* their values as one stream */
+	FORM_PARTS,  /* the same, in parts */
+};
 
 struct sst_writer {
 	struct fs_dir *dir;  /* borrowed */
 	struct fs_file file; /* the temporary file */
 	uint64_t number;
 	struct sst_options options;
-	struct deflater *deflater; /* NULL: raw blocks */
-	struct err failure;        /* code != 0: the file is lost */
+	struct deflater *deflater;            /* NULL: raw blocks */
+	struct deflate_parts *parts_deflater; /* the same */
+	struct err failure;                   /* code != 0: the file is lost */
 
 	struct buf out;   /* sealed bytes, not written yet */
 	uint64_t written; /* bytes of the file written */
@@ -47,7 +57,8 @@ struct sst_writer {
 	struct buf versions; /* of its entries, packed */
 	struct buf front;    /* packed: its numbers and keys */
 	struct buf trial;    /* a block that is only to be measured */
-	bool pack;           /* what the last trial said */
+	enum form form;      /* what the last trial said */
+	struct deflate_part parts[SST_PARTS_MAX]; /* of a block on its way */
 
 	struct buf last_key; /* of the entry added last */
 	uint64_t last_version;
@@ -88,6 +99,29 @@ write_out(struct sst_writer *w, struct err *err)
 	return 0;
 }
 
+/* Makes what out has from start on a block, whose payload had raw bytes. */
+static int
+seal(struct sst_writer *w, size_t start, uint8_t type, size_t raw,
+     uint32_t *stored, struct err *err)
+{
+	uint64_t offset = w->written + start;
+
+	if (w->out.len - start > UINT32_MAX - SST_TRAILER_BYTES)
+		return err_set(err, LSMKV_ETOOBIG, "a block of %zu bytes",
+		               w->out.len - start);
+	if (buf_put_u8(&w->out, type, err) ||
+	    buf_put_u32(&w->out, (uint32_t)raw, err) ||
+	    buf_put_u32(&w->out,
+	                sst_block_crc(w->number, offset, w->out.data + start,
+	                              w->out.len - start),
+	                err))
+		return LSMKV_ENOMEM;
+	*stored = (uint32_t)(w->out.len - start);
+	if (w->out.len >= WRITE_BYTES)
+		return write_out(w, err);
+	return 0;
+}
+
 /*
  * Appends raw as a block, deflated where allowed and smaller, as type or the
  * deflated type that follows it; head stands before it and tail behind it as
@@ -98,7 +132,6 @@ put_block(struct sst_writer *w, struct slice head, struct slice raw,
           struct slice tail, uint8_t type, bool deflate, uint32_t *stored,
           struct err *err)
 {
-	uint64_t offset = end_of_file(w);
 	size_t start = w->out.len;
 	int code = LSMKV_END;
 
@@ -115,20 +148,7 @@ put_block(struct sst_writer *w, struct slice head, struct slice raw,
 		return LSMKV_ENOMEM;
 	if (buf_append_slice(&w->out, tail, err))
 		return LSMKV_ENOMEM;
-	if (w->out.len - start > UINT32_MAX - SST_TRAILER_BYTES)
-		return err_set(err, LSMKV_ETOOBIG, "a block of %zu bytes",
-		               w->out.len - start);
-	if (buf_put_u8(&w->out, type, err) ||
-	    buf_put_u32(&w->out, (uint32_t)raw.len, err) ||
-	    buf_put_u32(&w->out,
-	                sst_block_crc(w->number, offset, w->out.data + start,
-	                              w->out.len - start),
-	                err))
-		return LSMKV_ENOMEM;
-	*stored = (uint32_t)(w->out.len - start);
-	if (w->out.len >= WRITE_BYTES)
-		return write_out(w, err);
-	return 0;
+	return seal(w, start, type, raw.len, stored, err);
 }
 
 /*
@@ -203,66 +223,121 @@ put_row(struct sst_writer *w, const struct entry *e, uint32_t *stored,
 	                 stored, err);
 }
 
-/* The open block into raw, versions and front. */
+/*
+ * The values in raw, in parts, to trial, and what a reader must know of them
+ * to front. LSMKV_END where they cannot be, or it makes nothing smaller.
+ */
 static int
-encode_columns(struct sst_writer *w, bool pack, struct err *err)
+deflate_values(struct sst_writer *w, struct err *err)
 {
+	size_t count = sst_parts_cut(w->pending, w->pending_count, w->parts);
+	struct deflate_head head;
+	int code;
+
+	buf_clear(&w->trial);
+	if (!count || !w->parts_deflater)
+		return LSMKV_END;
+	code = deflate_parts_run(w->parts_deflater, buf_slice(&w->raw),
+	                         w->parts, count, &head, &w->trial, err);
+	if (!code)
+		code = sst_parts_put(&head, w->parts, count, &w->front, err);
+	return code;
+}
+
+/* The open block into raw, versions and front, and in parts, into trial, which
+   may turn out to be impossible: LSMKV_END. */
+static int
+encode(struct sst_writer *w, enum form form, struct err *err)
+{
+	int code;
+
 	buf_clear(&w->raw);
 	buf_clear(&w->versions);
 	buf_clear(&w->front);
-	return sst_columns_encode(w->pending, w->pending_count, &w->raw,
-	                          pack ? &w->front : NULL, &w->versions, err);
+	code = sst_columns_encode(w->pending, w->pending_count, &w->raw,
+	                          form == FORM_PLAIN ? NULL : &w->front,
+	                          &w->versions, err);
+	if (!code && form == FORM_PARTS)
+		code = deflate_values(w, err);
+	return code;
 }
 
 /* What would the open block take? */
 static int
-measure(struct sst_writer *w, bool pack, size_t *bytes, struct err *err)
+measure(struct sst_writer *w, enum form form, size_t *bytes, struct err *err)
 {
-	int code = encode_columns(w, pack, err);
+	int code = encode(w, form, err);
 
-	*bytes = w->front.len + w->raw.len + w->versions.len;
-	if (code || !w->deflater)
+	*bytes = SIZE_MAX;
+	if (code == LSMKV_END)
+		return 0;
+	if (code)
 		return code;
-	buf_clear(&w->trial);
-	code = deflater_run(w->deflater, buf_slice(&w->raw), &w->trial, err);
-	if (!code)
-		*bytes += w->trial.len - w->raw.len;
-	return code < 0 ? code : 0;
+	if (w->deflater && form != FORM_PARTS) {
+		buf_clear(&w->trial);
+		code = deflater_run(w->deflater, buf_slice(&w->raw), &w->trial,
+		                    err);
+		if (code < 0)
+			return code;
+	}
+	*bytes = w->front.len + w->versions.len +
+	         (code || !w->deflater ? w->raw.len : w->trial.len);
+	return 0;
 }
 
 /*
  * Deflate finds what keys and numbers have in common, packing does not, and
- * takes less room and time where there is nothing to be found. Neighbours are
- * alike: one block in many is done both ways.
+ * takes less room and time where there is nothing to be found; and what values
+ * have in common is not all found in parts. Neighbours are alike: one block in
+ * many is done in all forms.
  */
 static int
-choose_packing(struct sst_writer *w, struct err *err)
+choose_form(struct sst_writer *w, struct err *err)
 {
-	size_t packed, plain;
+	size_t plain, packed, parts;
 	int code;
 
 	if (w->props.blocks % TRIAL_EVERY)
 		return 0;
-	code = measure(w, true, &packed, err);
+	code = measure(w, FORM_PLAIN, &plain, err);
 	if (!code)
-		code = measure(w, false, &plain, err);
+		code = measure(w, FORM_PACKED, &packed, err);
 	if (!code)
-		w->pack = packed <= plain;
-	return code;
+		code = measure(w, FORM_PARTS, &parts, err);
+	if (code)
+		return code;
+	if (packed > plain)
+		w->form = FORM_PLAIN;
+	else if (parts <= packed + packed / PARTS_SHARE && parts <= plain)
+		w->form = FORM_PARTS;
+	else
+		w->form = FORM_PACKED;
+	return 0;
 }
 
 static int
 put_columns(struct sst_writer *w, uint32_t *stored, struct err *err)
 {
-	int code = choose_packing(w, err);
+	size_t start;
+	int code = choose_form(w, err);
 
-	if (!code)
-		code = encode_columns(w, w->pack, err);
 	if (code)
 		return code;
+	code = encode(w, w->form, err);
+	if (code < 0)
+		return code;
+	if (w->form == FORM_PARTS && !code) {
+		start = w->out.len;
+		if (buf_append_slice(&w->out, buf_slice(&w->front), err) ||
+		    buf_append_slice(&w->out, buf_slice(&w->trial), err))
+			return LSMKV_ENOMEM;
+		return seal(w, start, SST_PACKED_PARTS, w->raw.len, stored,
+		            err);
+	}
 	return put_block(w, buf_slice(&w->front), buf_slice(&w->raw),
 	                 buf_slice(&w->versions),
-	                 w->pack ? SST_PACKED : SST_COLUMNS, true, stored, err);
+	                 w->form == FORM_PLAIN ? SST_COLUMNS : SST_PACKED, true,
+	                 stored, err);
 }
 
 static int
@@ -446,7 +521,9 @@ sst_writer_open(struct sst_writer **out, struct fs_dir *dir, uint64_t number,
 	w->props.deflate_level = (uint64_t)options->deflate_level;
 	if (options->deflate_level) {
 		w->deflater = deflater_new(options->deflate_level);
-		if (!w->deflater) {
+		w->parts_deflater = deflate_parts_new(options->deflate_level >
+		                                      DEFLATE_FAST);
+		if (!w->deflater || !w->parts_deflater) {
 			code = err_set(err, LSMKV_ENOMEM, "out of memory");
 			goto failed;
 		}
@@ -615,6 +692,7 @@ sst_writer_abort(struct sst_writer *w)
 		(void)fs_unlink(w->dir, name_sst_tmp(w->number, name), NULL);
 	}
 	deflater_free(w->deflater);
+	deflate_parts_free(w->parts_deflater);
 	sst_info_release(&w->props.info);
 	buf_release(&w->out);
 	buf_release(&w->open);

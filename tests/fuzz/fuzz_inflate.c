@@ -25,7 +25,7 @@
 
 const char fuzz_name[] = "inflate";
 
-static struct inflate_prefix prefix;
+static struct inflate_codes prefix;
 
 /* ---- what is chosen from ---- */
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "base/deflate_parts.h"
 #include "fuzz/fuzz.h"
 #include "store/job.h"
 #include "store/manifest.h"
@@ -130,6 +131,45 @@ make_sst(const char *name, const struct sst_options *options, unsigned count,
 	buf_release(&file);
 }
 
+/* Blocks in parts: values that parts have little of in common, but for how
+   some begin. */
+static void
+make_sst_in_parts(const char *name, unsigned count)
+{
+	static const struct sst_options options = { 1400, 10, 6 };
+	struct sst_info info = SST_INFO_INIT;
+	struct sst_writer *w = NULL;
+	struct err err = ERR_INIT;
+	struct buf file = BUF_INIT;
+	uint32_t random = 1;
+
+	must(sst_writer_open(&w, fuzz_dir(), 7, &options, &err), &err);
+	for (unsigned i = 0; i < count; i++) {
+		struct entry e = { .version = 100 + i * 7919 % 4096,
+			           .expires = i % 5 ? 0 : 2000000000,
+			           .kind = i % 9 == 8 ? ENTRY_TOMBSTONE
+			                              : ENTRY_TEXT };
+		char key[32], value[140] = "{\"name\":\"user\",\"text\":";
+		size_t len = e.kind == ENTRY_TOMBSTONE ? 0 : 90 + i % 50;
+
+		for (size_t n = i % 3 ? 0 : strlen(value); n < len; n++) {
+			random = random * 1664525 + 1013904223;
+			value[n] = (char)('a' + random / 65536 % 26);
+		}
+		e.key = slice_make(
+			key, (size_t)snprintf(key, sizeof(key), "%02x%010x", i,
+		                              (i + 1) * 2654435761u));
+		e.value = slice_make(value, len);
+		must(sst_writer_add(w, &e, &err), &err);
+	}
+	must(sst_writer_finish(w, &info, &err), &err);
+	load("000007.sst", false, &file);
+	save("sst", name, slice_make(fuzz_crc_off ? "\7" : "\2", 1),
+	     buf_slice(&file));
+	sst_info_release(&info);
+	buf_release(&file);
+}
+
 static void
 make_ssts(void)
 {
@@ -144,6 +184,8 @@ make_ssts(void)
 	make_sst("deflated-blocks", &deflated, 60, false);
 	make_sst("packed-raw-blocks", &large, 24, true);
 	make_sst("packed-deflated-blocks", &deflated, 60, true);
+	make_sst_in_parts("parts", 12);
+	make_sst_in_parts("parts-many", 36);
 }
 
 /* ---- WAL ---- */
@@ -469,6 +511,74 @@ make_texts(void)
 	     slice_make(stream, sizeof(stream) - 1));
 }
 
+#define PARTS 9u
+
+/* A text, to be deflated in parts: how, number and lengths of them. */
+static void
+make_text_in_parts(const char *name, unsigned char how, struct slice text)
+{
+	/* Then two changes, which stand behind the lengths. */
+	unsigned char head[] = { how, PARTS - 1, 30, 30, 30, 0, 30, 9,
+		                 30,  30,        2,  0,  99, 2, 3 };
+	size_t len = 2 + PARTS - 1 + (how & 2 ? 5 : 0);
+
+	save("parts", name, slice_make(head, len), text);
+}
+
+/* A stream, and where its parts are. */
+static void
+make_stream_in_parts(const char *name, struct slice text)
+{
+	struct deflate_parts *d = deflate_parts_new(true);
+	struct deflate_part parts[PARTS];
+	struct deflate_head begin;
+	struct buf stream = BUF_INIT;
+	unsigned char head[2 + 3 * PARTS] = { 1, PARTS - 1 }, *at = head + 2;
+	struct err err = ERR_INIT;
+
+	for (size_t i = 0; i < PARTS; i++)
+		parts[i].len = (uint32_t)(text.len / PARTS);
+	if (!d)
+		exit(1);
+	must(deflate_parts_run(d, text, parts, PARTS, &begin, &stream, &err),
+	     &err);
+	for (size_t i = 0; i < PARTS; i++) {
+		uint32_t bits = 2 * parts[i].bits + parts[i].refers;
+
+		*at++ = (unsigned char)(parts[i].len - 1);
+		*at++ = (unsigned char)(bits >> 8);
+		*at++ = (unsigned char)bits;
+	}
+	save("parts", name, slice_make(head, sizeof(head)), buf_slice(&stream));
+	buf_release(&stream);
+	deflate_parts_free(d);
+}
+
+static void
+make_parts(void)
+{
+	unsigned char text[PARTS * 240];
+	uint32_t random = 7;
+
+	for (size_t i = 0; i < sizeof(text); i++) {
+		random = random * 1664525 + 1013904223;
+		text[i] = i % 60 > 20
+		                  ? (unsigned char)('a' + i % 60)
+		                  : (unsigned char)('a' + random / 65536 % 26);
+	}
+	make_text_in_parts("text", 0, slice_make(text, sizeof(text)));
+	make_text_in_parts("text-dense", 4, slice_make(text, sizeof(text)));
+	make_text_in_parts("text-changed", 6, slice_make(text, sizeof(text)));
+	/* 16 times: there is a common code then. */
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (unsigned char)(i % 3 ? text[i] : 'o');
+	make_text_in_parts("text-again", 0xf0, slice_make(text, sizeof(text)));
+	make_stream_in_parts("stream", slice_make(text, sizeof(text)));
+	memset(text, 'o', sizeof(text));
+	make_text_in_parts("runs", 4, slice_make(text, sizeof(text)));
+	make_stream_in_parts("stream-of-runs", slice_make(text, sizeof(text)));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -478,6 +588,7 @@ main(int argc, char **argv)
 	}
 	top = argv[1];
 	make_streams();
+	make_parts();
 	make_texts();
 	for (int off = 0; off < 2; off++) {
 		fuzz_crc_off = off;

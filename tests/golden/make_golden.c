@@ -22,6 +22,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,7 +33,9 @@
 #include "base/log.h"
 #include "store/store.h"
 
-#define KEYS 300u
+#define MIXED 300u /* keys of many kinds */
+#define ALIKE 520u /* keys and values whose blocks stand in parts */
+#define KEYS (MIXED + ALIKE)
 #define FAR_FUTURE 4102444800u /* 2100-01-01 */
 #define LONG_AGO 1000000000u   /* 2001-09-09 */
 
@@ -70,7 +73,7 @@ check(int rc, const struct err *err)
 static void
 make_keys(void)
 {
-	for (unsigned i = 0; i < KEYS; i++) {
+	for (unsigned i = 0; i < MIXED; i++) {
 		struct kept *k = &kept[i];
 		int len;
 
@@ -94,6 +97,19 @@ make_keys(void)
 			len = snprintf(k->key, sizeof(k->key), "\xff\xfe%u", i);
 			break;
 		}
+		k->key_len = (size_t)len;
+	}
+}
+
+/* Keys that no other ones stand between, and before all of them. */
+static void
+make_alike_keys(void)
+{
+	for (unsigned i = MIXED; i < KEYS; i++) {
+		struct kept *k = &kept[i];
+		int len = snprintf(k->key, sizeof(k->key), "!%08x%08x",
+		                   random_number(), random_number());
+
 		k->key_len = (size_t)len;
 	}
 }
@@ -130,6 +146,37 @@ make_value(enum entry_kind kind, size_t *len)
 	return value;
 }
 
+/*
+ * About a hundred letters. Many begin alike, so that parts copy from the first
+ * one; there are enough of them for a code in common.
+ */
+static void
+write_alike(unsigned i)
+{
+	static const char head[] = "{\"name\":\"user\",\"text\":\"";
+	size_t len = 60 + random_number() % 80;
+	char *value = calloc(1, len + 1);
+	struct err err = ERR_INIT;
+	struct op op = { .kind = ENTRY_TEXT };
+
+	assert(value);
+	for (size_t n = 0; n < len; n++)
+		value[n] = (char)('A' + random_number() % 26);
+	if (random_number() % 3 == 0)
+		memcpy(value, head, sizeof(head) - 1);
+	if (random_number() % 8 == 0)
+		op.expires = FAR_FUTURE;
+	op.key = slice_make(kept[i].key, kept[i].key_len);
+	op.value = slice_make(value, len);
+	check(store_write(store, &op, 1, NULL, &err), &err);
+	free(kept[i].value);
+	kept[i].value = value;
+	kept[i].value_len = len;
+	kept[i].kind = op.kind;
+	kept[i].expires = op.expires;
+	kept[i].version = op.version;
+}
+
 /* Writes a batch of one to three keys: sets of all kinds, and deletes. */
 static void
 write_batch(void)
@@ -146,7 +193,7 @@ write_batch(void)
 		size_t len = 0;
 
 		/* Different keys: each a third of all. */
-		k[i] = &kept[random_number() % (KEYS / 3) * 3 + i];
+		k[i] = &kept[random_number() % (MIXED / 3) * 3 + i];
 		op->kind = dice < 4   ? ENTRY_TEXT
 		           : dice < 6 ? ENTRY_JSON
 		           : dice < 8 ? ENTRY_BYTES
@@ -266,18 +313,22 @@ main(int argc, char **argv)
 	log_set_level(LOG_LEVEL_WARN);
 	store_options_init(&options);
 	options.sync = SYNC_ALWAYS;
-	options.memtable_bytes = 16 << 10;
+	options.memtable_bytes = 128 << 10;
 	options.compactor.helper = NULL;
 	options.compactor.level1_bytes = 16 << 10;
-	options.compactor.file_bytes = 8 << 10;
+	options.compactor.file_bytes = 64 << 10;
 	options.compactor.level0_files = 3;
-	options.compactor.sst.block_bytes = 1024;
+	options.compactor.sst.block_bytes = 1700;
 	options.idle_flush_ms = 3600 * 1000;
 	options.compactor.reclaim_ms = 3600 * 1000;
 
 	snprintf(path, sizeof(path), "%s/store", argv[1]);
 	check(store_open(&store, path, &options, &err), &err);
 	make_keys();
+	make_alike_keys();
+	for (unsigned i = MIXED; i < KEYS; i++)
+		write_alike(i);
+	check(store_flush(store, &err), &err);
 	/* Levels 1 and 2, then one or two files on top of them. */
 	for (unsigned i = 0; i < 400; i++)
 		write_batch();

@@ -73,10 +73,10 @@ static bool
 has(struct block_cache *c, uint64_t file, uint64_t offset)
 {
 	struct cache_block *b;
-	bool wanted;
+	enum cache_wish wish;
 
 	grace_enter();
-	b = block_cache_ask(c, file, offset, SMALL, &wanted);
+	b = block_cache_ask(c, file, offset, SMALL, &wish);
 	if (b)
 		assert_true(right(b, file, offset));
 	grace_leave();
@@ -117,24 +117,24 @@ finds(void **state)
 	block_cache_free(c);
 }
 
-static bool
-wanted(struct block_cache *c, uint64_t offset)
+static enum cache_wish
+wish(struct block_cache *c, uint64_t offset)
 {
-	bool wanted = false;
+	enum cache_wish wish;
 
 	grace_enter();
-	assert_null(block_cache_ask(c, 1, offset, SMALL, &wanted));
+	assert_null(block_cache_ask(c, 1, offset, SMALL, &wish));
 	grace_leave();
-	return wanted;
+	return wish;
 }
 
-/* Puts blocks for as long as they are wanted; how many. */
+/* Puts blocks for as long as there is room; how many. */
 static uint64_t
 fill(struct block_cache *c)
 {
 	uint64_t n = 0;
 
-	while (wanted(c, n)) {
+	while (wish(c, n) == CACHE_ROOM) {
 		put(c, 1, n++, SMALL, 1);
 		assert_true(n <= FITS);
 	}
@@ -156,21 +156,55 @@ asks(void **state)
 	assert_in_range(n, FITS * 8 / 10, FITS);
 	/* At most what is always kept free for those who come next. */
 	assert_true(stat_of(c).evictions < n / 10);
-	/* The one that was not wanted was asked for once. */
+	/* The one that found no room was asked for once. */
 	for (uint64_t i = n + 1; i < n + 20; i++) {
-		assert_false(wanted(c, i));
-		assert_true(wanted(c, i));
-		assert_false(wanted(c, i));
+		assert_int_equal(wish(c, i), CACHE_FULL);
+		assert_int_equal(wish(c, i), CACHE_TIGHT);
+		assert_int_equal(wish(c, i), CACHE_FULL);
 	}
 	for (uint64_t i = 20000; i < 40000; i++)
-		assert_false(wanted(c, i));
+		assert_int_equal(wish(c, i), CACHE_FULL);
 	for (uint64_t i = n + 1; i < n + 20; i++)
-		forgotten += !wanted(c, i);
+		forgotten += wish(c, i) == CACHE_FULL;
 	assert_true(forgotten > 15);
 	assert_true(has(c, 1, n - 1));
 	block_cache_set_capacity(c, 2 * CAPACITY);
-	assert_true(wanted(c, 5000000));
+	assert_int_equal(wish(c, 5000000), CACHE_ROOM);
 	block_cache_free(c);
+}
+
+/*
+ * What is removed is found no more; to remove it again, when it is gone or
+ * something else is in its place, does nothing.
+ */
+static void
+removes(void **state)
+{
+	static const size_t sizes[] = { SMALL, BIG };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct block_cache *c = block_cache_new(CAPACITY);
+		enum cache_wish wish;
+		struct cache_block *b;
+
+		put(c, 1, 1, sizes[i], 1);
+		put(c, 1, 2, sizes[i], 1);
+		grace_enter();
+		b = block_cache_ask(c, 1, 1, SMALL, &wish);
+		assert_non_null(b);
+		block_cache_remove(c, b);
+		assert_false(has(c, 1, 1));
+		assert_true(right(b, 1, 1));
+		block_cache_remove(c, b);
+		put(c, 1, 1, sizes[i], 1);
+		block_cache_remove(c, b);
+		assert_true(right(b, 1, 1));
+		grace_leave();
+		assert_true(has(c, 1, 1));
+		assert_true(has(c, 1, 2));
+		block_cache_free(c);
+	}
 }
 
 /* Once a file is dropped there is room again. */
@@ -372,7 +406,7 @@ seen_until_left(void **state)
 {
 	struct block_cache *c = block_cache_new(CAPACITY);
 	struct cache_block *log, *heap;
-	bool unused;
+	enum cache_wish unused;
 
 	(void)state;
 	put(c, 1, 1, SMALL, 1);
@@ -478,7 +512,7 @@ hit_rate(void **state)
 		for (uint64_t n = 0; n < reads; n++) {
 			uint64_t i = next_random(&x) % blocks;
 			struct cache_block *b;
-			bool wanted;
+			enum cache_wish wish;
 
 			/* Half of the reads go to an eighth, and so on. */
 			for (uint64_t of = blocks / 8;
@@ -487,9 +521,9 @@ hit_rate(void **state)
 			if (n == reads / 2)
 				hits = stat_of(c).hits;
 			grace_enter();
-			b = block_cache_ask(c, 1, i, SMALL, &wanted);
+			b = block_cache_ask(c, 1, i, SMALL, &wish);
 			grace_leave();
-			if (!b && wanted)
+			if (!b && wish != CACHE_FULL)
 				put(c, 1, i, SMALL, 1);
 		}
 		hits = (stat_of(c).hits - hits) * 1000 / (reads / 2);
@@ -611,14 +645,13 @@ hammer(void *arg)
 		uint64_t file = (uint64_t)nrand48(seed) % 4;
 		uint64_t offset = (uint64_t)nrand48(seed) % 300;
 		struct cache_block *b;
-		bool wanted;
+		enum cache_wish wish;
 
 		if (n % 2) {
 			b = block_cache_get(shared, file, offset);
 		} else {
 			grace_enter();
-			b = block_cache_ask(shared, file, offset, SMALL,
-			                    &wanted);
+			b = block_cache_ask(shared, file, offset, SMALL, &wish);
 			for (unsigned look = 0; b && look < 3; look++)
 				wrong += !right(b, file, offset);
 			grace_leave();
@@ -677,6 +710,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds),
 		cmocka_unit_test(asks),
+		cmocka_unit_test(removes),
 		cmocka_unit_test(room_of_the_dropped),
 		cmocka_unit_test(the_dead_go_first),
 		cmocka_unit_test(long_chains),

@@ -490,7 +490,7 @@ test_dump_shows_an_sst(void **state)
 	(void)state;
 	text = dump_file(path, OLD_SST, &damages);
 	assert_int_equal(damages, 0);
-	assert_has(text, "  format version 3\n");
+	assert_has(text, "  format version 4\n");
 	assert_has(text, "  4 entries, 0 of them tombstones, ");
 	assert_has(text, "  versions 1..4\n");
 	assert_has(text, "  earliest expiry 4102444800 "

@@ -22,7 +22,9 @@
 #include "cli/cli.h"
 #include "lib/tmpdir.h"
 #include "store/manifest.h"
-#include "store/sst.h"
+#include "store/names.h"
+#include "store/sst_parts.h"
+#include "store/sst_seal.h"
 #include "store/store.h"
 #include "store/wal.h"
 
@@ -33,7 +35,8 @@ static struct golden {
 	const char *name;
 	uint32_t sst, wal;
 } goldens[] = {
-	{ "v1", 1, 1 }, { "v2", 2, 1 }, { "v3", 2, 2 }, { "v4", 3, 2 }
+	{ "v1", 1, 1 }, { "v2", 2, 1 }, { "v3", 2, 2 },
+	{ "v4", 3, 2 }, { "v5", 4, 2 },
 };
 
 /* One line of the expected content, decoded. */
@@ -190,11 +193,54 @@ assert_verifies(const char *path)
 	free(text);
 }
 
-/* Notes which of deflated (1) and packed (2) the block is. */
+/* What there is in the SSTs of a store. */
+struct ways {
+	bool way[4];          /* deflated (1) and packed (2) */
+	unsigned char *file;  /* under way; owned */
+	struct sst_info info; /* of it */
+	bool several;         /* parts in a block */
+	bool refers, stands;  /* parts that do to the first, and do not */
+	unsigned common, own; /* streams with a common code, and others */
+};
+
+/* Looks at the parts of a block. */
+static void
+note_parts(struct ways *w, const struct sst_block_info *b)
+{
+	struct sst_columns front;
+	struct sst_packed keys;
+	struct sst_parts parts;
+	struct sst_sealed s;
+	size_t bytes;
+
+	assert_int_equal(
+		sst_seal_open("golden", w->info.number, b->offset, "block",
+	                      slice_make(w->file + b->offset, b->stored), &s,
+	                      NULL),
+		0);
+	bytes = sst_front_open(&front, &keys, s.payload, b->entries, SIZE_MAX);
+	assert_true(bytes > 0);
+	assert_true(sst_parts_open(&parts, slice_make(s.payload.data + bytes,
+	                                              s.payload.len - bytes)) >
+	            0);
+	w->several |= parts.count > 3;
+	w->common += parts.common;
+	w->own += !parts.common;
+	for (uint32_t i = 1; i < parts.count; i++)
+		if (sst_column_number(&parts.column, i) & 1)
+			w->refers = true;
+		else
+			w->stands = true;
+}
+
 static int
 note_block(void *arg, const struct sst_block_info *b)
 {
-	((bool *)arg)[(b->packed ? 2 : 0) + (b->deflated ? 1 : 0)] = true;
+	struct ways *w = (struct ways *)arg;
+
+	w->way[(b->packed ? 2 : 0) + (b->deflated ? 1 : 0)] = true;
+	if (b->parts)
+		note_parts(w, b);
 	return 0;
 }
 
@@ -214,26 +260,36 @@ test_golden_has_everything(void **state)
 	struct content c = read_content(g->name);
 	struct wal_scan scan;
 	uint64_t tombstones = 0, expiring = 0;
-	bool ways[4] = { false };
+	struct ways ways = { .several = false };
 	unsigned levels = 0, kinds = 0;
 
 	assert_int_equal(fs_dir_open(&dir, golden, false, NULL), 0);
 	assert_int_equal(manifest_load(dir, &m, NULL), 0);
 	for (size_t i = 0; i < m.file_count; i++) {
+		char name[NAME_MAX_LEN];
 		struct sst *t;
+		size_t len;
 
-		assert_int_equal(
-			sst_open(&t, dir, &m.files[i].info, NULL, NULL), 0);
+		ways.info = m.files[i].info;
+		ways.file = tmpdir_read(golden,
+		                        name_sst(ways.info.number, name), &len);
+		assert_int_equal(sst_open(&t, dir, &ways.info, NULL, NULL), 0);
 		assert_int_equal(sst_format_version(t), g->sst);
-		assert_int_equal(sst_blocks(t, note_block, ways, NULL), 0);
+		assert_int_equal(sst_blocks(t, note_block, &ways, NULL), 0);
 		sst_unref(t);
+		free(ways.file);
 		levels |= 1u << m.files[i].level;
 		tombstones += m.files[i].info.tombstones;
 		expiring += m.files[i].info.min_expires != 0;
 	}
 	assert_int_equal(levels & 7u, 7u);
 	for (unsigned way = 0; way < 4; way++)
-		assert_int_equal(ways[way], way < 2 || g->sst > 2);
+		assert_int_equal(ways.way[way], way < 2 || g->sst > 2);
+	assert_int_equal(ways.several, g->sst > 3);
+	assert_int_equal(ways.refers, g->sst > 3);
+	assert_int_equal(ways.stands, g->sst > 3);
+	assert_int_equal(ways.common > 1, g->sst > 3);
+	assert_int_equal(ways.own > 1, g->sst > 3);
 	assert_true(tombstones > 0);
 	assert_true(expiring > 0);
 	assert_int_equal(wal_replay(dir, m.wal_oldest, NULL, NULL, &log, NULL),
@@ -301,6 +357,9 @@ main(void)
 		cmocka_unit_test_prestate(test_golden_has_everything,
 		                          &goldens[3]),
 		cmocka_unit_test_prestate(test_golden_opens, &goldens[3]),
+		cmocka_unit_test_prestate(test_golden_has_everything,
+		                          &goldens[4]),
+		cmocka_unit_test_prestate(test_golden_opens, &goldens[4]),
 	};
 
 	log_set_level(LOG_LEVEL_WARN);

@@ -16,7 +16,7 @@
 
 #define MOST 70000u
 
-static struct inflate_prefix tables;
+static struct inflate_codes tables;
 static uint64_t seed = 7;
 
 static uint32_t

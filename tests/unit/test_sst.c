@@ -1076,10 +1076,10 @@ future_version(void **state)
 	(void)state;
 	make_dir(&f, 1 << 20);
 	write_sst(&f, &m, &usual);
-	tmpdir_overwrite(f.path, FILE_NAME, 8, "\4", 1);
+	tmpdir_overwrite(f.path, FILE_NAME, 8, "\5", 1);
 	assert_int_equal(sst_open(&t, f.dir, &f.info, f.cache, &err),
 	                 LSMKV_ECORRUPT);
-	tmpdir_overwrite(f.path, FILE_NAME, f.info.size - 16, "\4", 1);
+	tmpdir_overwrite(f.path, FILE_NAME, f.info.size - 16, "\5", 1);
 	assert_int_equal(sst_open(&t, f.dir, &f.info, f.cache, &err),
 	                 LSMKV_EVERSION);
 	assert_non_null(strstr(err.message, FILE_NAME));
