@@ -448,14 +448,15 @@ find_helper(struct settings *s, char *found, struct err *err)
 /* ---- running ---- */
 
 /*
- * What is big and lives long is often allocated by one thread and freed by
- * another: indexes, and what scans read ahead. With an arena for every few of
- * them, each arena is left with holes, and --memory does not hold.
+ * What is allocated by one thread is often freed by another: indexes, and what
+ * scans read ahead. With an arena for every few threads, each is left with
+ * holes, and --memory does not hold; with one, two workers that are awake wait
+ * for each other.
  */
 static void
-keep_one_arena(void)
+keep_few_arenas(void)
 {
-	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_ARENA_MAX, 4);
 }
 
 /* As many connections as we are allowed, not as few as is usual. */
@@ -669,7 +670,7 @@ main(int argc, char *argv[])
 	                                           : s.log_level);
 	umask(027);
 	raise_descriptor_limit();
-	keep_one_arena();
+	keep_few_arenas();
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);

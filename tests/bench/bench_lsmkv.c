@@ -39,7 +39,7 @@ lsmkv_open(const struct bench_config *config)
 	struct err err = ERR_INIT;
 	int rc;
 
-	mallopt(M_ARENA_MAX, 1); /* as lsmkv.fcgi does */
+	mallopt(M_ARENA_MAX, 4); /* as lsmkv.fcgi does */
 	log_set_level(LOG_LEVEL_WARN);
 	store_options_init(&o);
 	o.memtable_bytes = config->memtable_bytes;
