@@ -353,7 +353,7 @@ block_cache_set_capacity(struct block_cache *c, size_t capacity)
 	size_t slots = 1;
 	bool more = true;
 
-	while (slots * 2 * MISSED_BYTES <= capacity)
+	while (slots < c->missed_slots && slots * 2 * MISSED_BYTES <= capacity)
 		slots *= 2;
 	atomic_store(&c->missed_mask, slots - 1);
 	atomic_store(&c->capacity, capacity);
@@ -385,6 +385,7 @@ make_tables(struct block_cache *c, size_t most)
 		c->bucket_bytes >= HUGE_BYTES ? HUGE_BYTES : LINE);
 	while (slots * 2 * MISSED_BYTES <= most)
 		slots *= 2;
+	c->missed_slots = slots;
 	c->missed = (_Atomic uint32_t *)calloc(slots, sizeof(*c->missed));
 	return c->bucket && c->missed;
 }

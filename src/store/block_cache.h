@@ -62,7 +62,8 @@ struct block_cache *block_cache_new(size_t capacity);
 /*
  * The same for one whose capacity will change, from `least`, which it has at
  * first, up to `most`: what goes by the capacity (how much may be held, how
- * many buckets there are) is made for these.
+ * many buckets there are) is made for these. More than `most` is slower, and
+ * not wrong.
  */
 struct block_cache *block_cache_new_between(size_t least, size_t most);
 /* Nothing may be pinned any more, and nobody inside may look at it. NULL

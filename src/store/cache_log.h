@@ -122,6 +122,7 @@ struct block_cache {
 				     in a block that is not asked for again
 				     costs more than one more miss of one that
 				     is */
+	size_t missed_slots;      /* of it */
 	/* These do seldom. */
 	_Atomic size_t capacity;    /* bytes */
 	_Atomic size_t missed_mask; /* slots in use, less one */

@@ -173,6 +173,23 @@ asks(void **state)
 	block_cache_free(c);
 }
 
+/* A capacity beyond what the cache was made for harms nobody. */
+static void
+asks_beyond_most(void **state)
+{
+	struct block_cache *c = block_cache_new(20000);
+
+	(void)state;
+	block_cache_set_capacity(c, 64 * CAPACITY);
+	for (uint64_t i = 0; i < 20000; i++)
+		put(c, 1, i, SMALL, 1);
+	block_cache_set_capacity(c, CAPACITY);
+	for (uint64_t i = 20000; i < 40000; i++)
+		(void)wish(c, i);
+	assert_true(stat_of(c).used <= CAPACITY);
+	block_cache_free(c);
+}
+
 /*
  * What is removed is found no more; to remove it again, when it is gone or
  * something else is in its place, does nothing.
@@ -710,6 +727,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds),
 		cmocka_unit_test(asks),
+		cmocka_unit_test(asks_beyond_most),
 		cmocka_unit_test(removes),
 		cmocka_unit_test(room_of_the_dropped),
 		cmocka_unit_test(the_dead_go_first),
