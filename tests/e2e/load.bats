@@ -18,7 +18,7 @@ teardown() {
 # 64 connections of gets, sets and dels: no 5xx, no time-out, while compactions
 # run.
 @test "load: 64 connections of mixed requests" {
-	export LSMKV_MEMTABLE=1M
+	export LSMKV_MEMTABLE=512K
 	start lighttpd
 	run -0 wrk -t 2 -c 64 -d "${LSMKV_LOAD_S:-8}" --timeout 5 \
 		-s "$lib/mixed.lua" "http://127.0.0.1:$(port_of lighttpd)/"
