@@ -234,51 +234,131 @@ enum answered {
 	ANSWER_NONE, /* the request is none */
 };
 
+/* The body of j's request is here, or what is wrong with it. */
+static enum answered
+begin(struct worker *w, struct job *j, enum body_state state)
+{
+	struct api *api = w->fcgi->api;
+	struct request *r = &j->request;
+	struct response *res = &j->response;
+	struct err err;
+
+	switch (state) {
+	case BODY_WHOLE:
+		if (api_begin(api, r, res, &j->write.call))
+			return ANSWER_HELD;
+		break;
+	case BODY_WRONG:
+		api_refuse_body(r, res);
+		break;
+	case BODY_NO_ROOM:
+		err_nomem(&err, (unsigned long)r->length);
+		api_fail(api, r, res, &err);
+		break;
+	case BODY_BROKEN:
+		return ANSWER_NONE;
+	}
+	return ANSWERED;
+}
+
 /*
- * Reads the request of j, or only its head if there is no more of it than
- * that, and makes the answer.
+ * Reads the request of j by libfcgi, or only its head if there is no more of
+ * it than that, and makes the answer.
  */
 static enum answered
 answer(struct worker *w, struct job *j)
 {
-	struct fcgi *f = w->fcgi;
 	struct request *r = &j->request;
-	struct response *res = &j->response;
 	int fd = j->connection->fd;
-	struct err err;
+	enum body_state state;
 
 	request_read_env(r, w->q.envp);
-	if (!api_accepts(f->api, r, res)) {
+	if (!api_accepts(w->fcgi->api, r, &j->response)) {
 		if (!j->only_head) {
 			fcgi_read_to_end(w->q.in);
 			if (FCGX_GetError(w->q.in))
 				return ANSWER_NONE;
 		}
 		worker_set(w, fd, false);
-	} else {
-		enum body_state state = fcgi_read_body(w->q.in, r);
-
-		worker_set(w, fd, false);
-		switch (state) {
-		case BODY_WHOLE:
-			if (api_begin(f->api, r, res, &j->write.call))
-				return ANSWER_HELD;
-			break;
-		case BODY_WRONG:
-			api_refuse_body(r, res);
-			break;
-		case BODY_NO_ROOM:
-			err_nomem(&err, (unsigned long)r->length);
-			api_fail(f->api, r, res, &err);
-			break;
-		case BODY_BROKEN:
-			return ANSWER_NONE;
-		}
+		return ANSWERED;
 	}
-	return ANSWERED;
+	state = fcgi_read_body(w->q.in, r);
+	worker_set(w, fd, false);
+	return begin(w, j, state);
 }
 
-/* Serves the request that c's peer has sent; c is gone after it. */
+/* The same with w->whole. */
+static enum answered
+answer_whole(struct worker *w, struct job *j)
+{
+	struct request *r = &j->request;
+	struct slice body =
+		slice_make(w->piece + w->whole.body, w->whole.body_len);
+	enum body_state state = BODY_WHOLE;
+
+	worker_set(w, j->connection->fd, false);
+	if (!whole_read(w->piece, &w->whole, r))
+		return ANSWER_NONE;
+	if (!api_accepts(w->fcgi->api, r, &j->response))
+		return ANSWERED;
+	if (body.len != r->length)
+		state = BODY_WRONG;
+	else if (buf_set(&r->body, body, NULL))
+		state = BODY_NO_ROOM;
+	return begin(w, j, state);
+}
+
+/* Answers the request of w's job as far as it is, or sees to it later. */
+static void
+conclude(struct worker *w, struct connection *c, enum answered answered)
+{
+	struct job *j = w->job;
+
+	switch (answered) {
+	case ANSWERED:
+		if (!fcgi_respond(w, j, false)) {
+			write_all(w);
+			fcgi_respond(w, j, true);
+		}
+		break;
+	case ANSWER_HELD:
+		hold(w);
+		break;
+	case ANSWER_NONE:
+		fcgi_finish(w, c);
+		break;
+	}
+}
+
+/* Serves w->whole, which c's peer has sent; c is gone after it. */
+static void
+serve_whole(struct worker *w, struct connection *c)
+{
+	struct job *j = w->job;
+
+	j->connection = c;
+	j->only_head = false;
+	j->id = w->whole.id;
+	j->keep = w->whole.keep;
+	c->keep = false;
+	conclude(w, c, answer_whole(w, j));
+	job_trim(w->job, MEMORY_KEPT_MAX);
+}
+
+/* libfcgi waits for as long as it takes. */
+static void
+limit_waiting(const struct worker *w, int fd)
+{
+	unsigned ms = w->fcgi->options.timeout_ms;
+	struct timeval timeout = {
+		.tv_sec = ms / 1000,
+		.tv_usec = (suseconds_t)(ms % 1000) * 1000,
+	};
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+}
+
+/* Serves the request that c's peer has sent, by libfcgi; c is gone after it. */
 static void
 serve(struct worker *w, struct connection *c)
 {
@@ -289,12 +369,15 @@ serve(struct worker *w, struct connection *c)
 	FCGX_Free(&w->q, 0); /* what the last one has left */
 	j->only_head = spooled && !c->scan.whole;
 	c->keep = false;
+	c->unread = true; /* it does not read to where nothing is left */
 	if (!worker_set(w, c->fd, true)) {
 		fcgi_finish(w, c);
 		return;
 	}
 	if (spooled)
 		spool_rewind(&c->spool);
+	else
+		limit_waiting(w, c->fd);
 	fcgi_begin_request(&w->q, spooled ? c->spool.fd : c->fd);
 	if (FCGX_Accept_r(&w->q)) {
 		/* Closed by it. */
@@ -311,22 +394,11 @@ serve(struct worker *w, struct connection *c)
 	}
 	j->id = (unsigned)w->q.requestId;
 	j->keep = w->q.keepConnection;
-	switch (answer(w, j)) {
-	case ANSWERED:
-		if (!fcgi_respond(w, j, false)) {
-			write_all(w);
-			fcgi_respond(w, j, true);
-		}
-		break;
-	case ANSWER_HELD:
-		hold(w);
-		break;
-	case ANSWER_NONE:
-		fcgi_finish(w, c);
-		break;
-	}
+	conclude(w, c, answer(w, j));
 	if (spooled) /* it may be large */
 		FCGX_Free(&w->q, 0);
+	if (w->reserve.fd < 0)
+		spool_open(&w->reserve);
 	job_trim(w->job, MEMORY_KEPT_MAX);
 }
 
@@ -343,6 +415,9 @@ attend(struct worker *w, struct connection *c)
 		return;
 	}
 	switch (fcgi_gather(w, c)) {
+	case GATHERED_WHOLE:
+		serve_whole(w, c);
+		break;
 	case GATHERED_ALL:
 		serve(w, c);
 		break;
@@ -441,6 +516,7 @@ fcgi_stop(struct fcgi *f)
 		job_free(w->job);
 		FCGX_Free(&w->q, 0);
 		buf_release(&w->head);
+		spool_close(&w->reserve);
 	}
 	while ((j = SLIST_FIRST(&f->spare)) != NULL) {
 		SLIST_REMOVE_HEAD(&f->spare, in_spare);
@@ -484,8 +560,10 @@ fcgi_start(struct fcgi **out, struct api *api,
 		w->fcgi = f;
 		w->busy_fd = -1;
 		STAILQ_INIT(&w->late);
+		spool_open(&w->reserve); /* or else it goes without */
 		w->job = job_get(f);
 		if (!w->job) {
+			spool_close(&w->reserve);
 			rc = err_nomem(err, sizeof(*w->job));
 			break;
 		}
@@ -496,6 +574,7 @@ fcgi_start(struct fcgi **out, struct api *api,
 			atomic_fetch_sub(&f->running, 1);
 			pthread_mutex_destroy(&w->lock);
 			job_free(w->job);
+			spool_close(&w->reserve);
 			rc = err_set_errno(err, error, "worker thread %u",
 			                   f->count + 1);
 		} else {

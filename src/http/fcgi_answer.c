@@ -16,15 +16,36 @@
 
 #define LARGE_ANSWER (64u << 10) /* less fits into the socket's buffer */
 
-/* False: the peer is gone, or has not read for too long. */
+/*
+ * Writes to the peer, waiting for room where there is none, or to a spool.
+ * False: the peer is gone, or has not read for too long.
+ */
 static bool
-write_parts(int fd, struct iovec *part, int count)
+write_parts(struct worker *w, int fd, bool is_peer, struct iovec *part,
+            int count)
 {
+	struct pollfd room = { .fd = fd, .events = POLLOUT };
+	int timeout_ms = (int)w->fcgi->options.timeout_ms;
+
 	while (count) {
-		ssize_t n = writev(fd, part, count);
+		struct msghdr message = {
+			.msg_iov = part,
+			.msg_iovlen = (size_t)count,
+		};
+		ssize_t n = is_peer ? sendmsg(fd, &message, MSG_DONTWAIT)
+		                    : writev(fd, part, count);
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EAGAIN && is_peer) {
+			bool ready;
+
+			worker_step_out(w);
+			ready = poll(&room, 1, timeout_ms) > 0;
+			worker_step_in(w);
+			if (ready)
+				continue;
+		}
 		if (n <= 0)
 			return false;
 		for (; count && (size_t)n >= part->iov_len; part++, count--)
@@ -37,27 +58,30 @@ write_parts(int fd, struct iovec *part, int count)
 	return true;
 }
 
-/* Writes the answer to request id, in records, to a socket or spool. */
+/* Writes the answer to j's request, in records, to its peer or to a spool. */
 static bool
-write_answer(int fd, unsigned id, struct slice head, struct slice payload)
+write_answer(struct worker *w, const struct job *j, const struct spool *spool,
+             struct slice head, struct slice payload)
 {
+	bool is_peer = spool->fd < 0;
+	int fd = is_peer ? j->connection->fd : spool->fd;
 	unsigned char record[RECORD_HEAD], tail[RECORD_HEAD + RECORD_END];
 	unsigned char *end = tail + RECORD_HEAD;
 
 	memset(tail, 0, RECORD_HEAD);
-	record_answer_end(end, id);
+	record_answer_end(end, j->id);
 	for (;;) {
 		size_t room = RECORD_CONTENT_MAX - head.len;
 		bool last = payload.len <= room;
 		size_t n = last ? payload.len : room;
-		unsigned padding = record_answer(record, id, head.len + n);
+		unsigned padding = record_answer(record, j->id, head.len + n);
 		struct iovec parts[] = {
 			{ record, sizeof(record) },
 			{ (void *)(uintptr_t)head.data, head.len },
 			{ (void *)(uintptr_t)payload.data, n },
 			{ end - padding, padding + (last ? RECORD_END : 0) },
 		};
-		if (!write_parts(fd, parts, 4))
+		if (!write_parts(w, fd, is_peer, parts, 4))
 			return false;
 		if (last)
 			return true;
@@ -101,6 +125,7 @@ fcgi_send_rest(struct worker *w, struct connection *c)
 			continue;
 		/* When we stop, fcgi_stop goes on from there. */
 		worker_set(w, -1, false);
+		c->unread = false;
 		lobby_return(f->lobby, c);
 		return;
 	}
@@ -113,6 +138,7 @@ fcgi_skip_rest(struct worker *w, struct connection *c)
 {
 	struct fcgi *f = w->fcgi;
 
+	c->unread = true; /* what follows the request stays where it is */
 	for (;;) {
 		size_t want = record_rest(&c->scan);
 		ssize_t n;
@@ -131,6 +157,7 @@ fcgi_skip_rest(struct worker *w, struct connection *c)
 		if (n < 0 && errno == EAGAIN) {
 			if (worker_is_ready(w, c->fd, POLLIN, MOMENT_MS))
 				continue;
+			c->unread = false;
 			lobby_return(f->lobby, c);
 			return;
 		}
@@ -170,8 +197,7 @@ fcgi_respond(struct worker *w, struct job *j, bool patient)
 	c->keep = j->keep;
 	if (waits)
 		worker_step_out(w);
-	written = write_answer(out.fd < 0 ? c->fd : out.fd, j->id,
-	                       buf_slice(&w->head), payload);
+	written = write_answer(w, j, &out, buf_slice(&w->head), payload);
 	if (waits)
 		worker_step_in(w);
 	if (!written) {

@@ -10,11 +10,13 @@
  * What is done around libfcgi 2.4.2, and why:
  *
  * accept    Ours, in the lobby.
- * read      Its own, but only once all of the request is there: it would wait
- *           for the rest, and so would a worker for every slow client that a
- *           web server lets through. What comes in pieces is gathered in a
- *           spool first, and then read from there. It takes variables that
- *           were cut short for complete: its stream's error is asked for.
+ * read      Ours, where a request is whole and of the usual form (whole.h).
+ *           Its own for all others, but only once all of the request is
+ *           there: it would wait for the rest, and so would a worker for every
+ *           slow client that a web server lets through. What comes in pieces
+ *           is gathered in a spool first, and then read from there. It takes
+ *           variables that were cut short for complete: its stream's error is
+ *           asked for.
  * write     Ours (record.h): its streams belong to the request that it has
  *           read. A large answer goes into a spool, and from there to the
  *           peer as fast as that reads.
@@ -34,6 +36,7 @@
 
 #include "http/fcgi.h"
 #include "http/lobby.h"
+#include "http/whole.h"
 #include "http/writes.h"
 
 #define NS_PER_MS 1000000ull
@@ -60,9 +63,11 @@ struct job {
 struct worker {
 	struct fcgi *fcgi;
 	pthread_t thread;
-	struct job *job; /* for the request under way */
-	FCGX_Request q;  /* the last one read, until the next begins; a request
-	                   borrows its environment until it is held */
+	struct job *job;    /* for the request under way */
+	FCGX_Request q;     /* the last one that libfcgi read, until the next of
+	                    them begins */
+	struct whole whole; /* the last one that it did not, in piece. Of either
+	                       a request borrows its variables until it is held */
 	STAILQ_HEAD(, job) late; /* written; answered when nothing else waits */
 	unsigned late_count;     /* of late */
 	unsigned outside;        /* of the lobby: so many times left */
@@ -70,6 +75,8 @@ struct worker {
 	pthread_mutex_t lock;    /* of the two below; the only one held */
 	int busy_fd;             /* under way; -1 when waiting */
 	bool reading;            /* busy_fd's request is not all here yet */
+	struct spool reserve; /* for a request that comes in pieces when there
+	                            are no descriptors; closed: in use */
 	unsigned char piece[PIECE_MAX]; /* of a request */
 };
 
@@ -110,15 +117,17 @@ bool worker_is_ready(struct worker *w, int fd, short events, int timeout_ms);
 /* ---- fcgi_read.c ---- */
 
 enum gathered {
+	GATHERED_WHOLE,   /* w->whole, and nothing is left of it to read */
 	GATHERED_ALL,     /* what is there can be served without waiting */
 	GATHERED_SOME,    /* more is to come */
-	GATHERED_NOWHERE, /* the same, but only libfcgi can wait for it */
+	GATHERED_NOWHERE, /* the same, but only libfcgi can wait for it, in the
+	                     socket */
 	GATHERED_NONE,    /* nothing useful ever will */
 };
 
 /*
  * Sees to it that c's request is all here, in the socket, where it mostly
- * is, or else in the spool.
+ * is, or else in the spool, or in w->piece.
  */
 enum gathered fcgi_gather(struct worker *w, struct connection *c);
 

@@ -84,13 +84,37 @@ is_refused(struct worker *w, struct connection *c)
 	return refused;
 }
 
-/* Moves what has come of c's request into its spool. */
+/*
+ * Puts bytes of c's request, that were read, into its spool. GATHERED_SOME: it
+ * goes on.
+ */
+static enum gathered
+set_aside(struct worker *w, struct connection *c, struct slice bytes)
+{
+	struct fcgi *f = w->fcgi;
+	uint64_t max = api_body_max(f->api) * 9 / 8 + HEAD_ROOM;
+
+	if (c->spool.len > max || !spool_write(&c->spool, bytes))
+		return GATHERED_NONE;
+	lobby_spooled(f->lobby, c, bytes.len);
+	if (record_scan(&c->scan, bytes))
+		return GATHERED_ALL;
+	if (c->scan.head_whole && !c->head_looked_at) {
+		c->head_looked_at = true;
+		if (is_refused(w, c))
+			return GATHERED_ALL;
+		if (c->spool.fd < 0)
+			return GATHERED_NONE;
+	}
+	return GATHERED_SOME;
+}
+
+/* Moves what comes of c's request into its spool. */
 static enum gathered
 gather_rest(struct worker *w, struct connection *c)
 {
 	struct fcgi *f = w->fcgi;
-
-	uint64_t max = api_body_max(f->api) * 9 / 8 + HEAD_ROOM;
+	enum gathered state;
 
 	if (!worker_set(w, c->fd, true))
 		return GATHERED_NONE;
@@ -105,49 +129,81 @@ gather_rest(struct worker *w, struct connection *c)
 				continue;
 			return park ? GATHERED_SOME : GATHERED_NONE;
 		}
-		if (n <= 0 || c->spool.len > max ||
-		    !spool_write(&c->spool, slice_make(w->piece, (size_t)n)))
+		if (n <= 0)
 			return GATHERED_NONE;
-		lobby_spooled(f->lobby, c, (uint64_t)n);
-		if (record_scan(&c->scan, slice_make(w->piece, (size_t)n)))
-			return GATHERED_ALL;
-		if (c->scan.head_whole && !c->head_looked_at) {
-			c->head_looked_at = true;
-			if (is_refused(w, c))
-				return GATHERED_ALL;
-			if (c->spool.fd < 0)
-				return GATHERED_NONE;
-		}
+		state = set_aside(w, c, slice_make(w->piece, (size_t)n));
+		if (state != GATHERED_SOME)
+			return state;
 	}
+}
+
+/* Reads what was seen of c's request, and nothing behind it. */
+static enum gathered
+take_whole(struct worker *w, struct connection *c)
+{
+	ssize_t n = recv(c->fd, w->piece, w->whole.len, MSG_DONTWAIT);
+
+	/* The same bytes once more: nobody else reads them. */
+	return n == (ssize_t)w->whole.len ? GATHERED_WHOLE : GATHERED_NONE;
+}
+
+/* The first bytes of c's request, of which w->piece has so many. */
+static enum gathered
+gather_first(struct worker *w, struct connection *c, size_t have)
+{
+	enum gathered state = GATHERED_SOME;
+
+	if (!spool_open(&c->spool)) {
+		c->spool = w->reserve;
+		w->reserve = (struct spool)SPOOL_INIT;
+		if (c->spool.fd < 0)
+			return GATHERED_NOWHERE;
+	}
+	c->scan = (struct record_scan)RECORD_SCAN_INIT;
+	c->head_looked_at = false;
+	c->moved_ns = clock_mono_ns();
+	c->waits_for = WAITS_FOR_REST;
+	if (have)
+		state = set_aside(w, c, slice_make(w->piece, have));
+	return state == GATHERED_SOME ? gather_rest(w, c) : state;
 }
 
 enum gathered
 fcgi_gather(struct worker *w, struct connection *c)
 {
+	/* What is read here and is not to be served from here goes into a
+	   spool: without one nothing is taken. */
+	bool only_look = w->reserve.fd < 0;
+	size_t have = 0;
+
 	if (c->waits_for == WAITS_FOR_REST)
 		return gather_rest(w, c);
-	for (int look = 0; look < 2; look++) {
-		struct record_scan scan = RECORD_SCAN_INIT;
-		ssize_t n = recv(c->fd, w->piece, PIECE_MAX,
-		                 MSG_DONTWAIT | MSG_PEEK);
+	for (int look = 0; look < 2 && have < PIECE_MAX; look++) {
+		ssize_t n = recv(c->fd, w->piece + have, PIECE_MAX - have,
+		                 MSG_DONTWAIT | (only_look ? MSG_PEEK : 0));
 
 		if (n < 0 && errno == EAGAIN) {
-			if (!worker_is_ready(w, c->fd, POLLIN, MOMENT_MS))
+			if (!look)
 				return GATHERED_SOME;
-			continue;
+			break;
 		}
 		if (n <= 0)
 			return GATHERED_NONE;
-		if (record_scan(&scan, slice_make(w->piece, (size_t)n)))
-			return GATHERED_ALL;
+		have += (size_t)n;
+		if (whole_find(slice_make(w->piece, have), &w->whole)) {
+			c->unread = only_look || have == PIECE_MAX;
+			if (only_look)
+				return take_whole(w, c);
+			/* Who does not wait for the answer is not answered
+			   twice: libfcgi, too, would have read beyond. */
+			if (have > w->whole.len)
+				w->whole.keep = false;
+			return GATHERED_WHOLE;
+		}
+		if (only_look)
+			have = 0;
 		/* Its peer may be about to write the rest. */
 		sched_yield();
 	}
-	if (!spool_open(&c->spool))
-		return GATHERED_NOWHERE;
-	c->scan = (struct record_scan)RECORD_SCAN_INIT;
-	c->head_looked_at = false;
-	c->moved_ns = clock_mono_ns();
-	c->waits_for = WAITS_FOR_REST;
-	return gather_rest(w, c);
+	return gather_first(w, c, have);
 }

@@ -29,6 +29,7 @@
 #define PAUSE_LOG_NS (10000 * NS_PER_MS)
 #define SWEEP_MS 250            /* between looks for silent peers */
 #define SPOOLS_MAX (512u << 20) /* bytes of slow peers' in memory */
+#define EVENTS_MAX 8            /* that one look at the set brings along */
 
 /* A worker that stands by. */
 struct stander {
@@ -57,6 +58,8 @@ struct lobby {
 	                                    malloc keeps for it are warm */
 	bool stopping;
 	LIST_HEAD(, connection) waiting;
+	STAILQ_HEAD(, connection) ready; /* have been told of */
+	SLIST_HEAD(, connection) spare;
 	_Atomic unsigned unfinished;    /* of waiting: those that wait for a
 	                                    rest, or for room */
 	_Atomic uint64_t spooled_bytes; /* in all spools */
@@ -73,40 +76,111 @@ lobby_unspool(struct lobby *l, struct connection *c)
 	spool_close(&c->spool);
 }
 
+struct connection *
+lobby_adopt(struct lobby *l, int fd)
+{
+	struct connection *c;
+
+	pthread_mutex_lock(&l->lock);
+	c = SLIST_FIRST(&l->spare);
+	if (c)
+		SLIST_REMOVE_HEAD(&l->spare, in_spare);
+	pthread_mutex_unlock(&l->lock);
+	if (!c)
+		c = malloc(sizeof(*c));
+	if (!c)
+		return NULL;
+	*c = (struct connection){
+		.fd = fd,
+		.spool = SPOOL_INIT,
+		.state = CONNECTION_OWNED,
+	};
+	return c;
+}
+
 void
 lobby_dismiss(struct lobby *l, struct connection *c)
 {
 	lobby_unspool(l, c);
 	if (c->fd >= 0)
 		close(c->fd);
-	free(c);
+	c->fd = -1;
+	pthread_mutex_lock(&l->lock);
+	c->state = CONNECTION_SPARE;
+	SLIST_INSERT_HEAD(&l->spare, c, in_spare);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Has epoll tell of what c waits for. Also of what is there already. */
+static bool
+arm(struct lobby *l, struct connection *c)
+{
+	uint32_t wanted = c->waits_for == WAITS_FOR_ROOM ? EPOLLOUT
+	                                                 : EPOLLIN | EPOLLRDHUP;
+	struct epoll_event event = {
+		.events = wanted | EPOLLET,
+		.data.ptr = c,
+	};
+	int op = c->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+	if (c->armed == wanted)
+		return true;
+	c->armed = wanted;
+	return !epoll_ctl(l->epoll_fd, op, c->fd, &event);
 }
 
 void
 lobby_return(struct lobby *l, struct connection *c)
 {
-	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-		.data.ptr = c,
-	};
-	int op = c->in_epoll ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-	bool failed, unfinished = c->waits_for != WAITS_FOR_REQUEST;
+	bool armed;
 
-	if (c->waits_for == WAITS_FOR_ROOM)
-		event.events = EPOLLOUT | EPOLLONESHOT;
-	/* Whoever is woken for it waits for the lock: it is not ours then. */
+	/* Whoever is told of it waits for the lock: it is not ours then. */
 	pthread_mutex_lock(&l->lock);
-	c->in_epoll = true;
-	LIST_INSERT_HEAD(&l->waiting, c, in_waiting);
-	l->unfinished += unfinished;
-	failed = epoll_ctl(l->epoll_fd, op, c->fd, &event) != 0;
-	if (failed) {
-		LIST_REMOVE(c, in_waiting);
-		l->unfinished -= unfinished;
+	armed = arm(l, c);
+	if (armed && (c->told || c->unread)) {
+		c->state = CONNECTION_READY;
+		STAILQ_INSERT_TAIL(&l->ready, c, in_ready);
+	} else if (armed) {
+		c->state = CONNECTION_WAITING;
+		LIST_INSERT_HEAD(&l->waiting, c, in_waiting);
+		l->unfinished += c->waits_for != WAITS_FOR_REQUEST;
 	}
 	pthread_mutex_unlock(&l->lock);
-	if (failed)
+	if (!armed)
 		lobby_dismiss(l, c);
+}
+
+/* The event is c's: it is ready, or will be when it comes back. */
+static void
+tell(struct lobby *l, struct connection *c)
+{
+	c->told = true;
+	if (c->state != CONNECTION_WAITING)
+		return;
+	LIST_REMOVE(c, in_waiting);
+	l->unfinished -= c->waits_for != WAITS_FOR_REQUEST;
+	c->state = CONNECTION_READY;
+	STAILQ_INSERT_TAIL(&l->ready, c, in_ready);
+}
+
+/* The first of those that are ready, for the caller; NULL: there are none. */
+static struct connection *
+take_ready(struct lobby *l)
+{
+	struct connection *c = STAILQ_FIRST(&l->ready);
+
+	if (!c)
+		return NULL;
+	STAILQ_REMOVE_HEAD(&l->ready, in_ready);
+	c->state = CONNECTION_OWNED;
+	c->told = c->unread = false;
+	return c;
+}
+
+void
+lobby_call(struct lobby *l)
+{
+	eventfd_write(l->call_fd, 1);
 }
 
 /* Gives one of those that stand by a seat, if there are both. */
@@ -123,6 +197,22 @@ call_one(struct lobby *l)
 	pthread_cond_signal(&s->call);
 }
 
+/*
+ * With the lock held, which it gives back: if there is something left to do,
+ * and nobody who is awake is certain to come and see, somebody is woken.
+ */
+static void
+share(struct lobby *l)
+{
+	bool ready = !STAILQ_EMPTY(&l->ready), call = ready && l->watching;
+
+	if (!l->watching)
+		call_one(l);
+	pthread_mutex_unlock(&l->lock);
+	if (call)
+		lobby_call(l);
+}
+
 void
 lobby_enter(struct lobby *l)
 {
@@ -137,9 +227,7 @@ lobby_leave(struct lobby *l)
 	pthread_mutex_lock(&l->lock);
 	l->awake--;
 	/* Somebody who watches calls another one when there is work. */
-	if (!l->watching)
-		call_one(l);
-	pthread_mutex_unlock(&l->lock);
+	share(l);
 }
 
 /* Waits for a seat, with the lock held. */
@@ -150,6 +238,9 @@ stand_by(struct lobby *l)
 
 	if (l->awake <= l->seats || (l->unfinished && !l->sweeping))
 		return;
+	/* Those who are awake may not know. */
+	if (!STAILQ_EMPTY(&l->ready) && l->watching)
+		lobby_call(l);
 	pthread_cond_init(&s.call, NULL);
 	l->awake--;
 	SLIST_INSERT_HEAD(&l->standing, &s, in_standing);
@@ -192,11 +283,7 @@ listen_again(struct lobby *l)
 static struct connection *
 accept_connection(struct lobby *l)
 {
-	struct timeval timeout = {
-		.tv_sec = l->timeout_ms / 1000,
-		.tv_usec = (suseconds_t)(l->timeout_ms % 1000) * 1000,
-	};
-	struct connection *c = NULL;
+	struct connection *c;
 	int fd, on = 1;
 
 	fd = accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -221,17 +308,11 @@ accept_connection(struct lobby *l)
 		return NULL;
 	}
 	listen_again(l);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	if (l->is_tcp)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	c = calloc(1, sizeof(*c));
-	if (!c) {
+	c = lobby_adopt(l, fd);
+	if (!c)
 		close(fd);
-		return NULL;
-	}
-	c->fd = fd;
-	c->spool = (struct spool)SPOOL_INIT;
 	return c;
 }
 
@@ -258,41 +339,50 @@ sweep(struct lobby *l)
 struct connection *
 lobby_next(struct lobby *l, bool wait)
 {
-	bool unfinished = false;
-	int timeout = 0;
-	struct epoll_event event = { .data.ptr = NULL };
-	struct connection *c = NULL;
-	int n;
+	struct epoll_event events[EVENTS_MAX];
+	struct connection *c;
+	bool unfinished = false, accepts = false;
+	int timeout = 0, room, n;
 
-	if (wait) {
-		pthread_mutex_lock(&l->lock);
+	pthread_mutex_lock(&l->lock);
+	if (wait)
 		stand_by(l);
-		unfinished = l->unfinished > 0;
-		timeout = unfinished ? SWEEP_MS : -1;
-		l->watching++;
-		l->sweeping += unfinished;
-		pthread_mutex_unlock(&l->lock);
-	}
-	n = epoll_wait(l->epoll_fd, &event, 1, timeout);
-	if (n != 1)
-		event.data.ptr = NULL;
-	if (event.data.ptr && event.data.ptr != l)
-		c = event.data.ptr;
-	if (wait || c) {
-		pthread_mutex_lock(&l->lock);
-		l->watching -= wait;
-		l->sweeping -= wait && unfinished;
-		if (c) {
-			LIST_REMOVE(c, in_waiting);
-			l->unfinished -= c->waits_for != WAITS_FOR_REQUEST;
-		}
-		if (event.data.ptr && !l->watching)
+	c = take_ready(l);
+	if (c) {
+		if (!STAILQ_EMPTY(&l->ready) && !l->watching)
 			call_one(l);
 		pthread_mutex_unlock(&l->lock);
+		return c;
 	}
+	if (wait) {
+		unfinished = l->unfinished > 0;
+		timeout = unfinished ? SWEEP_MS : -1;
+	}
+	/* The kernel shares out what is ready among those who wait there. */
+	room = l->watching ? 1 : EVENTS_MAX;
+	l->watching += wait;
+	l->sweeping += unfinished;
+	pthread_mutex_unlock(&l->lock);
+
+	n = epoll_wait(l->epoll_fd, events, room, timeout);
+
+	pthread_mutex_lock(&l->lock);
+	l->watching -= wait;
+	l->sweeping -= unfinished;
+	for (int i = 0; i < n; i++)
+		if (events[i].data.ptr == l)
+			accepts = true;
+		else if (events[i].data.ptr)
+			tell(l, events[i].data.ptr);
+	/* A new connection first: nobody else is told of that. */
+	c = accepts ? NULL : take_ready(l);
+	if (accepts || c)
+		share(l);
+	else
+		pthread_mutex_unlock(&l->lock);
 	if (unfinished || (!wait && atomic_load(&l->unfinished)))
 		sweep(l);
-	return event.data.ptr == l ? accept_connection(l) : c;
+	return accepts ? accept_connection(l) : c;
 }
 
 bool
@@ -306,14 +396,12 @@ lobby_send(struct lobby *l)
 	if (c->waits_for == WAITS_FOR_ROOM &&
 	    spool_send(&c->spool, c->fd) == SPOOL_WAITS)
 		left = true;
+	STAILQ_FOREACH(c, &l->ready, in_ready)
+	if (c->waits_for == WAITS_FOR_ROOM &&
+	    spool_send(&c->spool, c->fd) == SPOOL_WAITS)
+		left = true;
 	pthread_mutex_unlock(&l->lock);
 	return left;
-}
-
-void
-lobby_call(struct lobby *l)
-{
-	eventfd_write(l->call_fd, 1);
 }
 
 void
@@ -393,6 +481,8 @@ lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
 	l->epoll_fd = l->stop_fd = l->call_fd = -1;
 	l->seats = processors();
 	LIST_INIT(&l->waiting);
+	STAILQ_INIT(&l->ready);
+	SLIST_INIT(&l->spare);
 	SLIST_INIT(&l->standing);
 	/* It is held for a moment, and to sleep and to be woken is longer. */
 	pthread_mutexattr_init(&spins);
@@ -417,6 +507,12 @@ lobby_close(struct lobby *l)
 	while ((c = LIST_FIRST(&l->waiting)) != NULL) {
 		LIST_REMOVE(c, in_waiting);
 		lobby_dismiss(l, c);
+	}
+	while ((c = take_ready(l)) != NULL)
+		lobby_dismiss(l, c);
+	while ((c = SLIST_FIRST(&l->spare)) != NULL) {
+		SLIST_REMOVE_HEAD(&l->spare, in_spare);
+		free(c);
 	}
 	if (l->call_fd >= 0)
 		close(l->call_fd);

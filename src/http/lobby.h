@@ -4,10 +4,15 @@
  *
  * One epoll set holds the listening socket (one shot: armed again by the
  * worker that has accepted, so that a connection wakes one worker), every
- * connection that waits (one shot, too: armed while it is here), and an
- * eventfd that wakes everyone for good when we stop. A worker takes a
- * connection that is ready, does with it what can be done without waiting,
- * and brings it back or closes it; a connection has one owner at a time.
+ * connection (edge-triggered: it stays armed, since to arm it again for each
+ * request is a system call more), and an eventfd that wakes everyone for good
+ * when we stop. A worker takes a connection that is ready, does with it what
+ * can be done without waiting, and brings it back or closes it; a connection
+ * has one owner at a time. What is told of one that has an owner is kept for
+ * when it comes back.
+ *
+ * Who looks at the set, and is the only one to look, brings along several that
+ * are ready; the others find them here without a system call.
  *
  * There are many more workers than processors, because some of them wait for
  * the disk; but no more than there are processors are awake. A worker that is
@@ -31,19 +36,33 @@ enum waiting_for {
 	WAITS_FOR_END,     /* of a request that was answered from its head */
 };
 
+/* Where a connection is; the lobby's. */
+enum connection_state {
+	CONNECTION_SPARE, /* to be used again: memory is not given back, since
+	                     an event may still point there */
+	CONNECTION_OWNED, /* by a worker */
+	CONNECTION_WAITING,
+	CONNECTION_READY,
+};
+
 /* A connection to the web server. */
 struct connection {
 	int fd;              /* -1 once it is closed */
-	bool in_epoll;       /* is it in the set, armed or not? */
+	bool unread;         /* there may be bytes that no event will tell of;
+	                        for lobby_return */
 	bool keep;           /* open, behind this answer */
 	bool head_looked_at; /* of what is in the spool */
 	enum waiting_for waits_for;
 	struct spool spool;
-	struct record_scan scan;           /* of the request that comes in
-	                                      pieces */
-	uint64_t moved_ns;                 /* when the last byte of it came or
-	                                      went */
-	LIST_ENTRY(connection) in_waiting; /* of the lobby's list */
+	struct record_scan scan; /* of the request that comes in pieces */
+	uint64_t moved_ns;       /* when the last byte of it came or went */
+	/* The lobby's: */
+	enum connection_state state;
+	bool told;      /* of something while it had an owner */
+	uint32_t armed; /* events that it is in the set for; 0: it is not */
+	LIST_ENTRY(connection) in_waiting;
+	STAILQ_ENTRY(connection) in_ready;
+	SLIST_ENTRY(connection) in_spare;
 };
 
 struct lobby;
@@ -64,6 +83,8 @@ void lobby_close(struct lobby *l);
  */
 void lobby_enter(struct lobby *l);
 void lobby_leave(struct lobby *l);
+/* A connection, open at fd, that is the caller's; NULL without memory. */
+struct connection *lobby_adopt(struct lobby *l, int fd);
 /*
  * A connection that has what it waits for, or that is new, for the caller,
  * which has entered. NULL if there is none: with wait, for no reason that is
@@ -75,7 +96,11 @@ struct connection *lobby_next(struct lobby *l, bool wait);
  * back from it with nothing: there is something else to do.
  */
 void lobby_call(struct lobby *l);
-/* Takes c back, to wait for what c->waits_for says. */
+/*
+ * Takes c back, to wait for what c->waits_for says: c has read, or written, all
+ * that there was (EAGAIN, or fewer bytes than there was room for), or says that
+ * there may be more (c->unread).
+ */
 void lobby_return(struct lobby *l, struct connection *c);
 /* Closes c for good. */
 void lobby_dismiss(struct lobby *l, struct connection *c);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -56,43 +57,70 @@ join_path(struct request *r)
 }
 
 void
-request_read_env(struct request *r, char *const *env)
+request_read_begin(struct request *r)
 {
-	const char *method = "", *length = "";
-	const struct {
-		const char *name;
-		size_t name_len;
-		const char **value;
-	} wanted[] = {
-#define WANTED(name, value) { name "=", sizeof(name), value }
-		WANTED("REQUEST_METHOD", &method),
-		WANTED("SCRIPT_NAME", &r->script_name),
-		WANTED("PATH_INFO", &r->path_info),
-		WANTED("QUERY_STRING", &r->query),
-		WANTED("CONTENT_LENGTH", &length),
-		WANTED("HTTP_HOST", &r->host),
-		WANTED("HTTP_ORIGIN", &r->origin),
-		WANTED("HTTP_SEC_FETCH_SITE", &r->fetch_site),
-#undef WANTED
-	};
-
+	r->method = METHOD_OTHER;
 	r->script_name = r->path_info = r->query = "";
 	r->host = r->origin = r->fetch_site = NULL;
+	r->length_state = LENGTH_ABSENT;
+	r->length = 0;
 	buf_clear(&r->body);
-	/* One pass: servers send some thirty variables. */
-	for (; *env; env++) {
-		for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]);
-		     i++) {
-			if (**env != *wanted[i].name ||
-			    strncmp(*env, wanted[i].name, wanted[i].name_len))
-				continue;
-			*wanted[i].value = *env + wanted[i].name_len;
+}
+
+void
+request_read_variable(struct request *r, struct slice name, const char *value)
+{
+	enum { METHOD, LENGTH }; /* are parsed; the others are taken as such */
+	static const struct {
+		const char *name;
+		size_t len;
+		size_t at; /* in struct request */
+	} wanted[] = {
+#define WANTED(name, member)                                                   \
+	{ name, sizeof(name) - 1, offsetof(struct request, member) }
+		[METHOD] = WANTED("REQUEST_METHOD", method),
+		[LENGTH] = WANTED("CONTENT_LENGTH", length),
+		WANTED("SCRIPT_NAME", script_name),
+		WANTED("PATH_INFO", path_info),
+		WANTED("QUERY_STRING", query),
+		WANTED("HTTP_HOST", host),
+		WANTED("HTTP_ORIGIN", origin),
+		WANTED("HTTP_SEC_FETCH_SITE", fetch_site),
+#undef WANTED
+	};
+	size_t i, count = sizeof(wanted) / sizeof(wanted[0]);
+
+	/* Servers send some thirty variables: most are told by their length. */
+	for (i = 0; i < count; i++)
+		if (name.len == wanted[i].len &&
+		    !memcmp(name.data, wanted[i].name, name.len))
 			break;
-		}
-	}
-	r->method = parse_method(method);
-	r->length_state = parse_length(length, &r->length);
+	if (i == METHOD)
+		r->method = parse_method(value);
+	else if (i == LENGTH)
+		r->length_state = parse_length(value, &r->length);
+	else if (i < count)
+		memcpy((char *)r + wanted[i].at, &value, sizeof(value));
+}
+
+void
+request_read_end(struct request *r)
+{
 	join_path(r);
+}
+
+void
+request_read_env(struct request *r, char *const *env)
+{
+	request_read_begin(r);
+	for (; *env; env++) {
+		size_t len = strcspn(*env, "=");
+
+		if ((*env)[len])
+			request_read_variable(r, slice_make(*env, len),
+			                      *env + len + 1);
+	}
+	request_read_end(r);
 }
 
 void

@@ -48,9 +48,15 @@ struct request {
 };
 
 /*
- * Forgets the last request (keeping the body's memory) and reads the CGI
- * variables in env, which must outlive the request.
+ * Forgets the last request, keeping the body's memory. The CGI variables
+ * follow, one by one, then the end. Values are borrowed: they outlive the
+ * request. Of a name that comes twice the last one counts.
  */
+void request_read_begin(struct request *r);
+void request_read_variable(struct request *r, struct slice name,
+                           const char *value);
+void request_read_end(struct request *r);
+/* All of that with the "NAME=value" texts of env, up to its NULL. */
 void request_read_env(struct request *r, char *const *env);
 /* Frees what r owns; a zeroed request is fine. */
 void request_release(struct request *r);

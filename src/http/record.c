@@ -4,15 +4,6 @@
 
 #include "http/record.h"
 
-enum {
-	RECORD_VERSION = 1,
-	RECORD_ABORT = 2,
-	RECORD_END_REQUEST = 3,
-	RECORD_PARAMS = 4,
-	RECORD_STDIN = 5,
-	RECORD_STDOUT = 6
-};
-
 /* What the head of a record says of the rest of it. */
 static void
 read_head(struct record_scan *s)

@@ -5,8 +5,8 @@
  * libfcgi reads a request from a descriptor and waits, for as long as it
  * takes, for what is not there yet. So before it begins, the record heads of
  * what has come are followed to see whether all of the request is there: its
- * last record is the empty one that ends its body. Nothing else of what comes
- * is looked at; that is libfcgi's.
+ * last record is the empty one that ends its body. A request that has the usual
+ * form is then read from what is there (whole.h), any other one by libfcgi.
  *
  * An answer is made here, because libfcgi's streams for it belong to the
  * request that it has read, with all the memory of that: a write is answered
@@ -18,6 +18,16 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+
+enum record {
+	RECORD_VERSION = 1, /* the first byte of each; then one of these: */
+	RECORD_BEGIN = 1,
+	RECORD_ABORT = 2,
+	RECORD_END_REQUEST = 3,
+	RECORD_PARAMS = 4,
+	RECORD_STDIN = 5,
+	RECORD_STDOUT = 6
+};
 
 struct record_scan {
 	unsigned char head[8]; /* of the current record, as far as it is here */
@@ -67,7 +77,7 @@ void record_answer_end(unsigned char end[RECORD_END], unsigned id);
 static inline bool
 record_begins(const unsigned char *head)
 {
-	return head[1] == 1;
+	return head[1] == RECORD_BEGIN;
 }
 
 #endif

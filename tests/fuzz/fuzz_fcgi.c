@@ -2,7 +2,7 @@
 /*
  * Fuzz target: a request as a web server sends it.
  *
- *     byte 0: bits 0-1: 0: a raw stream, for what looks at it before libfcgi
+ *     byte 0: bits 0-1: 0: a raw stream, for what reads it without libfcgi
  *                       1: variables and body, for the API
  *                       2: the same, also through the responder's socket
  *                       3: the same, twice over one connection, each time in
@@ -28,6 +28,7 @@
 #include "http/listen.h"
 #include "http/record.h"
 #include "http/text.h"
+#include "http/whole.h"
 #include "lib/fake_engine.h"
 #include "lib/fastcgi.h"
 
@@ -433,6 +434,32 @@ check_stream(struct slice stream, unsigned cut)
 	}
 }
 
+/* A request that is read without libfcgi ends there, too, and stays within. */
+static void
+check_whole(struct slice stream)
+{
+	unsigned char *bytes = malloc(stream.len + 1);
+	struct record_scan scan = RECORD_SCAN_INIT;
+	struct request r = { .method = METHOD_OTHER };
+	struct whole w;
+
+	REQUIRE(bytes);
+	memcpy(bytes, stream.data, stream.len);
+	if (whole_find(slice_make(bytes, stream.len), &w)) {
+		REQUIRE(w.len <= stream.len);
+		REQUIRE(!record_scan(&scan, slice_make(bytes, w.len - 1)));
+		REQUIRE(record_scan(&scan, slice_make(bytes + w.len - 1, 1)));
+		if (whole_read(bytes, &w, &r)) {
+			const char *end = (const char *)bytes + w.len;
+
+			REQUIRE(!*r.query || r.query + strlen(r.query) < end);
+			REQUIRE(!r.host || r.host + strlen(r.host) < end);
+		}
+		request_release(&r);
+	}
+	free(bytes);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -445,6 +472,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (!(data[0] & 3)) {
 		check_stream(slice_make(data + 2, size - 2), data[1]);
+		check_whole(slice_make(data + 2, size - 2));
 		return 0;
 	}
 	if (!api)

@@ -1437,8 +1437,8 @@ test_no_descriptor_leaks(void **state)
 	f->fcgi = NULL;
 	for (int i = 0; i < 8; i++)
 		close(fds[i]);
-	/* The responder's own three are gone as well. */
-	assert_int_equal(tmpdir_count("/proc/self/fd"), before - 3);
+	/* The responder's own three, and each worker's, are gone as well. */
+	assert_int_equal(tmpdir_count("/proc/self/fd"), before - 3 - THREADS);
 }
 
 /* The socket is for its group, and others cannot take its place by mistake. */
