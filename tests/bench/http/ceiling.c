@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The ceiling of lsmkv over HTTP: a responder that reads a request to its end
- * and answers 200, with an answer of the size that lsmkv's would have. What
- * lsmkv.fcgi needs beyond it is the API's and the engine's.
+ * and answers 200, with an answer of the size that lsmkv's would have.
  *
  * Two of them:
  *
- * - the transport of lsmkv.fcgi (src/http/fcgi.c), with the functions of api.h
- *   as they are below: the same workers, the same lobby, no API and no engine;
- * - with LSMKV_CEILING=bare, libfcgi and an epoll set, and nothing else: what
- *   the transport itself costs. For well-behaved web servers only: one that
+ * - libfcgi and an epoll set where kept connections wait, and nothing else, with
+ *   a worker for each processor (as many as of lsmkv.fcgi's are awake; with
+ *   more, a request costs more). For well-behaved web servers only: one that
  *   stops in mid-request would hold a worker.
+ * - with LSMKV_CEILING=transport, the transport of lsmkv.fcgi (src/http/fcgi.c)
+ *   and its 32 workers, with the functions of api.h as they are below: what
+ *   lsmkv.fcgi needs beyond it is the API's and the engine's.
  *
- * The listening socket is on fd 0. LSMKV_THREADS is the number of workers (32,
- * as of lsmkv.fcgi). SIGTERM stops it.
+ * The listening socket is on fd 0. SIGTERM stops it.
  */
 #include <fcgiapp.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@
 	"0123456789012345678901234567890123456789012345678901234567890123456"  \
 	"789012345678901234567890123456789"
 #define TIMEOUT_MS 30000
+#define TRANSPORT_THREADS 32 /* as of lsmkv.fcgi */
 
 /* ---- the API, as far as a transport needs one ---- */
 
@@ -98,7 +100,7 @@ api_body_max(const struct api *a)
 	return BODY_MAX;
 }
 
-/* ---- without the transport ---- */
+/* ---- libfcgi alone ---- */
 
 /* What lsmkv says around a value, and around none. */
 #define FIELDS                                                                 \
@@ -115,7 +117,7 @@ static const char answer_post[] =
 
 /* Takes what is ready, one request of it, and waits for the next. */
 static void *
-bare_run(void *arg)
+alone_run(void *arg)
 {
 	int set = *(int *)arg;
 
@@ -170,9 +172,21 @@ bare_run(void *arg)
 	return NULL;
 }
 
-static int
-bare_start(unsigned threads, struct err *err)
+static unsigned
+processors(void)
 {
+	cpu_set_t allowed;
+	int n = 1;
+
+	if (!sched_getaffinity(0, sizeof(allowed), &allowed))
+		n = CPU_COUNT(&allowed);
+	return n < 1 ? 1 : (unsigned)n;
+}
+
+static int
+alone_start(struct err *err)
+{
+	unsigned threads = processors();
 	static int set;
 	struct epoll_event event = {
 		.events = EPOLLIN | EPOLLEXCLUSIVE,
@@ -187,7 +201,7 @@ bare_start(unsigned threads, struct err *err)
 	if (set < 0 || epoll_ctl(set, EPOLL_CTL_ADD, STDIN_FILENO, &event))
 		return err_set(err, LSMKV_EIO, "epoll");
 	while (threads--)
-		if (pthread_create(&thread, NULL, bare_run, &set))
+		if (pthread_create(&thread, NULL, alone_run, &set))
 			return err_set(err, LSMKV_EIO, "a worker thread");
 	return 0;
 }
@@ -195,28 +209,25 @@ bare_start(unsigned threads, struct err *err)
 int
 main(void)
 {
-	const char *number = getenv("LSMKV_THREADS");
 	struct fcgi_options options = {
 		.listen_fd = STDIN_FILENO,
-		.threads = number ? (unsigned)atoi(number) : 32,
+		.threads = TRANSPORT_THREADS,
 		.timeout_ms = TIMEOUT_MS,
 	};
 	const char *kind = getenv("LSMKV_CEILING");
-	bool bare = kind && !strcmp(kind, "bare");
+	bool transport = kind && !strcmp(kind, "transport");
 	struct api api = { 0 };
 	struct fcgi *fcgi = NULL;
 	struct err err = ERR_INIT;
 	sigset_t signals;
 	int told, rc;
 
-	if (!options.threads)
-		return 2;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	rc = bare ? bare_start(options.threads, &err)
-	          : fcgi_start(&fcgi, &api, &options, &err);
+	rc = transport ? fcgi_start(&fcgi, &api, &options, &err)
+	               : alone_start(&err);
 	if (rc) {
 		fprintf(stderr, "ceiling: %s\n", err.message);
 		return 1;

@@ -107,6 +107,28 @@ function goal(what, ours, theirs, o, least,    a, b, ratio, met)
 		met ? "true" : "false")
 }
 
+# What is left of the transport's rate once there is an API and an engine.
+function of_transport(server,    i, j, s, o, a, b, line, any)
+{
+	for (i = 1; i <= 3; i++) {
+		s = server[i]
+		line = ""
+		for (j = 1; j <= operations; j++) {
+			o = operation[j]
+			a = "lsmkv-" s SUBSEP o SUBSEP GOALS_AT
+			b = "transport-" s SUBSEP o SUBSEP GOALS_AT
+			if ((a in runs) && (b in runs))
+				line = line sprintf("  %s %.2f", toupper(o), \
+					median(rates[a]) / median(rates[b]))
+		}
+		if (line && !any++)
+			print "\nOf a responder on lsmkv's own transport that " \
+				"only answers, no goal\n"
+		if (line)
+			printf "  behind %-10s%s\n", s, line
+	}
+}
+
 function write_json(    i, j, k, cell, comma)
 {
 	print "{\"runs\": [" >json
@@ -166,5 +188,6 @@ END {
 		"get", 1)
 	for (i = 1; i <= 3; i++)
 		goal("behind nginx, of etcd", "lsmkv-nginx", "etcd", o[i], 4)
+	of_transport(server)
 	write_json()
 }
