@@ -453,14 +453,20 @@ round_trip(void **state)
 	round_trip_with(100000, usual, 8 << 20);
 }
 
-/* The same without filter, without deflate, in tiny and in big blocks. */
+/*
+ * The same without filter, without deflate, in tiny and in big blocks; also
+ * where the cache has no room for the index. Every get makes that anew then, as
+ * long as it is, so that these files are small.
+ */
 static void
 round_trip_options(void **state)
 {
 	(void)state;
 	round_trip_with(3000, (struct sst_options){ 4096, 0, 0 }, 1 << 20);
-	round_trip_with(3000, (struct sst_options){ 1, 10, 6 }, 50000);
-	round_trip_with(3000, (struct sst_options){ 100, 1, 9 }, 0);
+	round_trip_with(3000, (struct sst_options){ 1, 10, 6 }, 1 << 20);
+	round_trip_with(3000, (struct sst_options){ 100, 1, 9 }, 1 << 20);
+	round_trip_with(600, (struct sst_options){ 1, 10, 6 }, 20000);
+	round_trip_with(600, (struct sst_options){ 100, 1, 9 }, 0);
 	round_trip_with(3000, (struct sst_options){ 65536, 20, 1 }, 1 << 20);
 	round_trip_with(1, usual, 1 << 20);
 	round_trip_with(2, usual, 1 << 20);
