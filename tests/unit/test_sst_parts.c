@@ -14,14 +14,11 @@
 #include <pthread.h>
 #include <cmocka.h>
 
-#include "lib/tmpdir.h"
-#include "store/block_cache.h"
+#include "lib/sst_file.h"
 #include "store/sst_parts.h"
 #include "store/sst_read.h"
 #include "store/sst_seal.h"
 
-#define FILE_NUMBER 1
-#define FILE_NAME "000001.sst"
 #define HEADS_MAX 64u /* different ones that are counted */
 
 static uint64_t seed = 5;
@@ -193,36 +190,7 @@ test_refused_descriptions(void **state)
 
 /* ---- a file ---- */
 
-struct fixture {
-	char *path;
-	struct fs_dir *dir;
-	struct block_cache *cache;
-	struct sst_info info;
-	struct entry *entry; /* in store order; keys and values are owned */
-	size_t count;
-};
-
 static const struct sst_options usual = { 2816, 10, 6 };
-
-static struct slice
-copy(const void *data, size_t len)
-{
-	unsigned char *to = (unsigned char *)malloc(len + !len);
-
-	assert_non_null(to);
-	if (len)
-		memcpy(to, data, len);
-	return slice_make(to, len);
-}
-
-static int
-by_order(const void *a, const void *b)
-{
-	const struct entry *x = (const struct entry *)a;
-	const struct entry *y = (const struct entry *)b;
-
-	return entry_order(x->key, x->version, y->key, y->version);
-}
 
 /* Values of these kinds want codes that have little in common. */
 enum value_kind { TEXT, LETTERS, NUMBERS, BYTES, VALUE_KINDS };
@@ -255,21 +223,21 @@ make_value(enum value_kind kind, size_t len)
  * other, along the keys.
  */
 static void
-make_entries(struct fixture *f, size_t count, unsigned kinds)
+make_entries(struct model *m, size_t count, unsigned kinds)
 {
 	uint64_t version = 1000;
 
-	f->entry = (struct entry *)calloc(count, sizeof(*f->entry));
-	assert_non_null(f->entry);
-	while (f->count < count) {
-		uint64_t number = ((uint64_t)f->count << 40) / count;
+	m->entry = (struct entry *)calloc(count, sizeof(*m->entry));
+	assert_non_null(m->entry);
+	while (m->count < count) {
+		uint64_t number = ((uint64_t)m->count << 40) / count;
 		size_t many = dice(6) ? 1 : 1 + dice(4);
 		char key[40];
 		int n = snprintf(key, sizeof(key), "%010jx%08x",
 		                 (uintmax_t)number, dice(UINT32_MAX));
 
-		for (; many && f->count < count; many--) {
-			struct entry *e = &f->entry[f->count];
+		for (; many && m->count < count; many--) {
+			struct entry *e = &m->entry[m->count];
 			size_t len = dice(8)   ? 60 + dice(80)
 			             : dice(2) ? dice(20)
 			                       : dice(1200);
@@ -284,81 +252,37 @@ make_entries(struct fixture *f, size_t count, unsigned kinds)
 			if (e->kind == ENTRY_TOMBSTONE || dice(20) == 0)
 				len = 0;
 			e->value = make_value(
-				(enum value_kind)(f->count * kinds / count),
+				(enum value_kind)(m->count * kinds / count),
 				len);
-			f->count++;
+			m->count++;
 		}
 	}
-	qsort(f->entry, f->count, sizeof(*f->entry), by_order);
+	model_sort(m);
 }
 
 static void
 make_file(struct fixture *f, size_t count, unsigned kinds,
           const struct sst_options *options)
 {
-	struct sst_writer *w;
-	struct err err = ERR_INIT;
-
-	memset(f, 0, sizeof(*f));
-	f->path = tmpdir_new();
-	assert_int_equal(fs_dir_open(&f->dir, f->path, false, NULL), 0);
-	f->cache = block_cache_new(0);
-	assert_non_null(f->cache);
-	make_entries(f, count, kinds);
-	assert_int_equal(
-		sst_writer_open(&w, f->dir, FILE_NUMBER, options, &err), 0);
-	for (size_t i = 0; i < f->count; i++)
-		if (sst_writer_add(w, &f->entry[i], &err))
-			fail_msg("add: %s", err.message);
-	if (sst_writer_finish(w, &f->info, &err))
-		fail_msg("finish: %s", err.message);
-}
-
-static void
-free_file(struct fixture *f)
-{
-	for (size_t i = 0; i < f->count; i++) {
-		free((void *)(uintptr_t)f->entry[i].key.data);
-		free((void *)(uintptr_t)f->entry[i].value.data);
-	}
-	free(f->entry);
-	block_cache_free(f->cache);
-	sst_info_release(&f->info);
-	fs_dir_close(f->dir);
-	tmpdir_free(f->path);
-}
-
-static struct sst *
-open_file(struct fixture *f)
-{
-	struct sst *t;
-	struct err err = ERR_INIT;
-
-	if (sst_open(&t, f->dir, &f->info, f->cache, &err))
-		fail_msg("open: %s", err.message);
-	return t;
-}
-
-static bool
-same(const struct entry *a, const struct entry *b)
-{
-	return slice_equal(a->key, b->key) && slice_equal(a->value, b->value) &&
-	       a->version == b->version && a->expires == b->expires &&
-	       a->kind == b->kind;
+	make_dir(f, 0);
+	make_entries(&f->m, count, kinds);
+	write_sst(f, &f->m, options);
 }
 
 /* The newest version <= version of entry i's key; count: there is none. */
 static size_t
 model_get(const struct fixture *f, size_t i, uint64_t version)
 {
-	struct slice key = f->entry[i].key;
+	struct slice key = f->m.entry[i].key;
 
-	while (i && slice_equal(f->entry[i - 1].key, key))
+	while (i && slice_equal(f->m.entry[i - 1].key, key))
 		i--;
-	while (i < f->count && slice_equal(f->entry[i].key, key) &&
-	       f->entry[i].version > version)
+	while (i < f->m.count && slice_equal(f->m.entry[i].key, key) &&
+	       f->m.entry[i].version > version)
 		i++;
-	return i < f->count && slice_equal(f->entry[i].key, key) ? i : f->count;
+	return i < f->m.count && slice_equal(f->m.entry[i].key, key)
+	               ? i
+	               : f->m.count;
 }
 
 /* Is what t gives for the key of entry i at a snapshot what was written? */
@@ -366,14 +290,14 @@ static bool
 right(const struct fixture *f, struct sst *t, size_t i, uint64_t version)
 {
 	size_t want = model_get(f, i, version);
-	struct slice key = f->entry[i].key;
+	struct slice key = f->m.entry[i].key;
 	struct sst_hit hit;
 	bool fine;
 	int code = sst_get(t, key, sst_key_hash(key), version, &hit, NULL);
 
 	if (code)
-		return code == LSMKV_NOTFOUND && want == f->count;
-	fine = want < f->count && same(&hit.entry, &f->entry[want]);
+		return code == LSMKV_NOTFOUND && want == f->m.count;
+	fine = want < f->m.count && same(&hit.entry, &f->m.entry[want]);
 	sst_hit_release(&hit);
 	return fine;
 }
@@ -381,8 +305,8 @@ right(const struct fixture *f, struct sst *t, size_t i, uint64_t version)
 static void
 check_gets(const struct fixture *f, struct sst *t)
 {
-	for (size_t i = 0; i < f->count; i++) {
-		const struct entry *e = &f->entry[i];
+	for (size_t i = 0; i < f->m.count; i++) {
+		const struct entry *e = &f->m.entry[i];
 		struct slice key = { e->key.data, e->key.len - 1 };
 		struct sst_hit hit;
 
@@ -393,26 +317,6 @@ check_gets(const struct fixture *f, struct sst *t)
 		                         &hit, NULL),
 		                 LSMKV_NOTFOUND);
 	}
-}
-
-static void
-check_walk(const struct fixture *f, struct sst *t, bool fill)
-{
-	struct iter *it;
-	size_t n = 0;
-
-	assert_int_equal(sst_iter_new(&it, t, fill, NULL), 0);
-	for (assert_int_equal(iter_first(it, NULL), 0); it->valid; n++) {
-		assert_true(n < f->count && same(&it->entry, &f->entry[n]));
-		assert_int_equal(iter_next(it, NULL), 0);
-	}
-	assert_int_equal(n, f->count);
-	for (assert_int_equal(iter_last(it, NULL), 0); it->valid; n--) {
-		assert_true(n && same(&it->entry, &f->entry[n - 1]));
-		assert_int_equal(iter_prev(it, NULL), 0);
-	}
-	assert_int_equal(n, 0);
-	iter_close(it);
 }
 
 /* ---- blocks in parts ---- */
@@ -514,7 +418,7 @@ test_reads(void **state)
 		struct sst *t;
 
 		make_file(&f, 2000, 1, &all[k]);
-		t = open_file(&f);
+		t = open_sst(&f);
 		blocks = find_blocks(&f, t);
 		in_parts += blocks.count;
 		for (size_t i = 0; i < blocks.count; i++) {
@@ -527,13 +431,13 @@ test_reads(void **state)
 		check_gets(&f, t);
 		block_cache_set_capacity(f.cache, 8 << 20);
 		check_gets(&f, t);
-		check_walk(&f, t, true);
-		check_walk(&f, t, false);
+		check_walks(t, &f.m, true);
+		check_walks(t, &f.m, false);
 		if (sst_check(t, NULL, NULL, &err))
 			fail_msg("%s", err.message);
 		sst_unref(t);
 		free_blocks(&blocks);
-		free_file(&f);
+		free_dir(&f);
 	}
 	assert_true(in_parts > 100 && several > 50 && refer > 50);
 }
@@ -591,23 +495,24 @@ test_many_codes(void **state)
 
 	(void)state;
 	make_file(&f, 8000, VALUE_KINDS, &usual);
-	t = open_file(&f);
+	t = open_sst(&f);
 	blocks = find_blocks(&f, t);
 	assert_true(count_heads(&blocks) > SST_CODES_MAX);
 	block_cache_set_capacity(f.cache, TIGHT);
 	check_gets(&f, t);
 	assert_int_equal(codes_made(t), SST_CODES_MAX);
-	check_walk(&f, t, false);
+	check_walks(t, &f.m, false);
 	sst_unref(t);
 	/* And with whichever come first. */
-	t = open_file(&f);
+	t = open_sst(&f);
 	for (unsigned i = 0; i < 5000; i++)
-		assert_true(right(&f, t, dice((uint32_t)f.count), VERSION_MAX));
+		assert_true(
+			right(&f, t, dice((uint32_t)f.m.count), VERSION_MAX));
 	assert_int_equal(codes_made(t), SST_CODES_MAX);
 	assert_int_equal(sst_check(t, NULL, NULL, NULL), 0);
 	sst_unref(t);
 	free_blocks(&blocks);
-	free_file(&f);
+	free_dir(&f);
 }
 
 /* A code that another thread is about to make takes no second place, and
@@ -621,20 +526,20 @@ test_code_under_way(void **state)
 
 	(void)state;
 	make_file(&f, 3000, 1, &usual);
-	t = open_file(&f);
+	t = open_sst(&f);
 	block_cache_set_capacity(f.cache, TIGHT);
 	assert_int_equal(sst_get_index(t, true, &x, NULL), 0);
 	atomic_store(&x->codes->code[0].state, 1); /* being made */
-	for (size_t i = 0; i < f.count; i += 3)
+	for (size_t i = 0; i < f.m.count; i += 3)
 		assert_true(right(&f, t, i, VERSION_MAX));
 	assert_int_equal(codes_made(t), 0);
 	atomic_store(&x->codes->code[0].state, 0);
-	for (size_t i = 0; i < f.count; i += 3)
+	for (size_t i = 0; i < f.m.count; i += 3)
 		assert_true(right(&f, t, i, VERSION_MAX));
 	assert_true(codes_made(t) > 0);
 	cache_block_unpin(&x->head);
 	sst_unref(t);
-	free_file(&f);
+	free_dir(&f);
 }
 
 /* ---- threads ---- */
@@ -657,7 +562,7 @@ ask(void *arg)
 
 	pthread_barrier_wait(c->start);
 	for (unsigned n = 0; n < 100; n++) {
-		i = (i + c->step) % c->f->count;
+		i = (i + c->step) % c->f->m.count;
 		c->wrong += !right(c->f, c->t, i, VERSION_MAX);
 	}
 	return NULL;
@@ -673,7 +578,7 @@ test_first_readers(void **state)
 	make_file(&f, 6000, VALUE_KINDS - 1, &usual);
 	block_cache_set_capacity(f.cache, TIGHT);
 	for (unsigned round = 0; round < 20; round++) {
-		struct sst *t = open_file(&f);
+		struct sst *t = open_sst(&f);
 		struct crowd crowd[THREADS];
 		pthread_barrier_t start;
 		pthread_t id[THREADS];
@@ -686,7 +591,7 @@ test_first_readers(void **state)
 			crowd[i] = (struct crowd){ &f,
 				                   t,
 				                   &start,
-				                   dice((uint32_t)f.count),
+				                   dice((uint32_t)f.m.count),
 				                   1 + dice(5000),
 				                   0 };
 			assert_int_equal(
@@ -701,7 +606,7 @@ test_first_readers(void **state)
 		assert_true(codes_made(t) > 0);
 		sst_unref(t);
 	}
-	free_file(&f);
+	free_dir(&f);
 }
 
 /* ---- descriptions that lie, under checksums that are right ---- */
@@ -725,7 +630,7 @@ look(struct forged *g, uint32_t step)
 	tmpdir_overwrite(g->f->path, FILE_NAME, g->b->offset, g->bytes,
 	                 g->b->stored);
 	for (uint32_t i = dice(step); i < g->b->entries; i += step) {
-		const struct entry *want = &g->f->entry[g->first + i];
+		const struct entry *want = &g->f->m.entry[g->first + i];
 		struct sst_hit hit;
 		struct err err = ERR_INIT;
 		int code = sst_get(g->t, want->key, sst_key_hash(want->key),
@@ -760,7 +665,7 @@ judge(struct forged *g)
 		assert_int_equal(made->count, g->b->entries);
 		for (uint32_t i = 0; i < made->count; i++) {
 			sst_block_entry(made, i, &e);
-			assert_true(same(&e, &g->f->entry[g->first + i]));
+			assert_true(same(&e, &g->f->m.entry[g->first + i]));
 		}
 		cache_block_unpin(&made->head);
 		g->harmless++;
@@ -795,7 +700,7 @@ forge(struct forged *g, struct fixture *f, struct sst *t,
 		                                false, &made, NULL),
 		                 0);
 		sst_block_entry(made, 0, &e);
-		while (!same(&e, &f->entry[i]))
+		while (!same(&e, &f->m.entry[i]))
 			i++;
 		cache_block_unpin(&made->head);
 	}
@@ -823,7 +728,7 @@ test_lies(void **state)
 
 	(void)state;
 	make_file(&f, 3000, 1, &usual);
-	t = open_file(&f);
+	t = open_sst(&f);
 	blocks = find_blocks(&f, t);
 	for (size_t n = 0; n < blocks.count && tried < 2; n += 9) {
 		struct forged g;
@@ -852,7 +757,7 @@ test_lies(void **state)
 	assert_int_equal(tried, 2);
 	sst_unref(t);
 	free_blocks(&blocks);
-	free_file(&f);
+	free_dir(&f);
 }
 
 /* Any bit of a stream may be another: something is read, or it is refused. */
@@ -865,7 +770,7 @@ test_forged_streams(void **state)
 
 	(void)state;
 	make_file(&f, 1500, 1, &usual);
-	t = open_file(&f);
+	t = open_sst(&f);
 	blocks = find_blocks(&f, t);
 	for (size_t n = 0; n < blocks.count; n += 23) {
 		const struct block *block = &blocks.block[n];
@@ -897,7 +802,7 @@ test_forged_streams(void **state)
 	}
 	sst_unref(t);
 	free_blocks(&blocks);
-	free_file(&f);
+	free_dir(&f);
 }
 
 /* sst_check finds a block whose parts lie, whatever its checksums say. */
@@ -914,7 +819,7 @@ test_check_finds_lies(void **state)
 
 	(void)state;
 	make_file(&f, 1500, 1, &usual);
-	t = open_file(&f);
+	t = open_sst(&f);
 	blocks = find_blocks(&f, t);
 	while (blocks.block[n].parts.count < 3)
 		n++;
@@ -938,7 +843,7 @@ test_check_finds_lies(void **state)
 	forged_release(&g);
 	sst_unref(t);
 	free_blocks(&blocks);
-	free_file(&f);
+	free_dir(&f);
 }
 
 int
