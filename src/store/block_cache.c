@@ -451,16 +451,6 @@ block_cache_free(struct block_cache *c)
 
 /* ---- looking up ---- */
 
-/* Of the thread inside: no locked instruction. */
-static void
-count(_Atomic uint64_t *counter)
-{
-	atomic_store_explicit(
-		counter,
-		atomic_load_explicit(counter, memory_order_relaxed) + 1,
-		memory_order_relaxed);
-}
-
 /* Was it asked for in vain, lately? Next time it was, unless others of its
    slot come between. */
 static bool
@@ -489,10 +479,10 @@ find(struct block_cache *c, uint64_t hash, uint64_t file, uint64_t offset)
 	while (b && (b->offset != offset || b->file != file))
 		b = atomic_load(&b->next);
 	if (!b) {
-		count(&counts->misses);
+		grace_count(&counts->misses);
 		return NULL;
 	}
-	count(&counts->hits);
+	grace_count(&counts->hits);
 	/* A block in use is not written to. */
 	if (atomic_load_explicit(&b->use, memory_order_relaxed) != b->keep)
 		atomic_store_explicit(&b->use, b->keep, memory_order_relaxed);

@@ -20,6 +20,7 @@
 #ifndef LSMKV_STORE_GRACE_H
 #define LSMKV_STORE_GRACE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,17 @@ unsigned grace_enter(void);
 void grace_leave(void);
 unsigned grace_slot(void); /* the same number; the thread is inside */
 bool grace_inside(void);
+
+/* One more in a counter that belongs to the slot of the thread, which is
+   inside: nobody else writes to it, so this takes no locked instruction. */
+static inline void
+grace_count(_Atomic uint64_t *counter)
+{
+	atomic_store_explicit(
+		counter,
+		atomic_load_explicit(counter, memory_order_relaxed) + 1,
+		memory_order_relaxed);
+}
 
 /*
  * For what nobody who enters from now on can reach: the stores that saw to

@@ -118,22 +118,12 @@ view_leave(struct view_slot *slot)
 	grace_leave();
 }
 
-static void
-count(_Atomic uint64_t *counter)
-{
-	/* One writer at a time: no locked instruction. */
-	atomic_store_explicit(
-		counter,
-		atomic_load_explicit(counter, memory_order_relaxed) + 1,
-		memory_order_relaxed);
-}
-
 void
 view_count_get(struct view_slot *slot, bool found)
 {
-	count(&slot->gets);
+	grace_count(&slot->gets);
 	if (found)
-		count(&slot->gets_found);
+		grace_count(&slot->gets_found);
 }
 
 void
