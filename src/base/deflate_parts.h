@@ -56,7 +56,8 @@ void deflate_parts_free(struct deflate_parts *d); /* NULL allowed */
 /*
  * Appends the stream of text, which the count parts make up, to out, and says
  * how it begins, and of each part what it takes. LSMKV_END, and out unchanged,
- * where it would not be smaller than the text; LSMKV_ENOMEM.
+ * where it would not be smaller than the text; LSMKV_ENOMEM. Each text that is
+ * given counts for the common code, also when nothing comes of it.
  */
 int deflate_parts_run(struct deflate_parts *d, struct slice text,
                       struct deflate_part *parts, size_t count,

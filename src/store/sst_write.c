@@ -289,19 +289,21 @@ measure(struct sst_writer *w, enum form form, size_t *bytes, struct err *err)
  * Deflate finds what keys and numbers have in common, packing does not, and
  * takes less room and time where there is nothing to be found; and what values
  * have in common is not all found in parts. Neighbours are alike: one block in
- * many is done in all forms.
+ * many is done in all forms. *done: it is encoded in the one that was chosen.
  */
 static int
-choose_form(struct sst_writer *w, struct err *err)
+choose_form(struct sst_writer *w, bool *done, struct err *err)
 {
 	size_t plain, packed, parts;
 	int code;
 
+	*done = false;
 	if (w->props.blocks % TRIAL_EVERY)
 		return 0;
 	code = measure(w, FORM_PLAIN, &plain, err);
 	if (!code)
 		code = measure(w, FORM_PACKED, &packed, err);
+	/* The last, and not once more: the deflater learns of each text. */
 	if (!code)
 		code = measure(w, FORM_PARTS, &parts, err);
 	if (code)
@@ -312,6 +314,7 @@ choose_form(struct sst_writer *w, struct err *err)
 		w->form = FORM_PARTS;
 	else
 		w->form = FORM_PACKED;
+	*done = w->form == FORM_PARTS;
 	return 0;
 }
 
@@ -319,11 +322,13 @@ static int
 put_columns(struct sst_writer *w, uint32_t *stored, struct err *err)
 {
 	size_t start;
-	int code = choose_form(w, err);
+	bool done;
+	int code = choose_form(w, &done, err);
 
 	if (code)
 		return code;
-	code = encode(w, w->form, err);
+	if (!done)
+		code = encode(w, w->form, err);
 	if (code < 0)
 		return code;
 	if (w->form == FORM_PARTS && !code) {

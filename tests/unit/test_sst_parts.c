@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <pthread.h>
+#include <zlib.h>
 #include <cmocka.h>
 
 #include "lib/sst_file.h"
@@ -260,6 +261,24 @@ make_entries(struct model *m, size_t count, unsigned kinds)
 	model_sort(m);
 }
 
+/* Texts of about the same length, so that all of their blocks are in parts. */
+static void
+make_plain(struct model *m, size_t count)
+{
+	m->entry = (struct entry *)calloc(count, sizeof(*m->entry));
+	assert_non_null(m->entry);
+	for (; m->count < count; m->count++) {
+		char key[40];
+		int n = snprintf(key, sizeof(key), "%06zx%012x", m->count,
+		                 dice(UINT32_MAX));
+		struct entry *e = &m->entry[m->count];
+
+		*e = (struct entry){ .version = m->count + 1 };
+		e->key = copy(key, (size_t)n);
+		e->value = make_value(TEXT, 80 + dice(60));
+	}
+}
+
 static void
 make_file(struct fixture *f, size_t count, unsigned kinds,
           const struct sst_options *options)
@@ -483,6 +502,73 @@ codes_made(struct sst *t)
 		n += x->codes->code[i].head_bits != 0;
 	cache_block_unpin(&x->head);
 	return n;
+}
+
+/* What zlib makes of a stream whose text has so many bytes; owned. */
+static unsigned char *
+text_of(struct slice stream, size_t bytes)
+{
+	unsigned char *text = (unsigned char *)malloc(bytes);
+	uLongf len = bytes;
+
+	assert_non_null(text);
+	assert_int_equal(uncompress(text, &len, stream.data, stream.len), Z_OK);
+	assert_int_equal(len, bytes);
+	return text;
+}
+
+/*
+ * Trials leave no trace: the streams of a file are those that a deflater makes
+ * of its texts, each given once.
+ */
+static void
+test_trials_leave_no_trace(void **state)
+{
+	struct deflate_parts *d = deflate_parts_new(true);
+	struct deflate_part parts[SST_PARTS_MAX];
+	struct buf stream = BUF_INIT;
+	struct fixture f;
+	struct blocks blocks;
+	struct sst *t;
+	size_t first = 0, common = 0, own = 0;
+
+	(void)state;
+	assert_non_null(d);
+	make_dir(&f, 0);
+	make_plain(&f.m, 2000);
+	write_sst(&f, &f.m, &usual);
+	t = open_sst(&f);
+	blocks = find_blocks(&f, t);
+	assert_int_equal(blocks.count, blocks.all);
+	for (size_t i = 0; i < blocks.count; i++) {
+		const struct block *b = &blocks.block[i];
+		size_t n = sst_parts_cut(&f.m.entry[first], b->entries, parts);
+		struct deflate_head head;
+		size_t bytes = 0;
+		unsigned char *text;
+
+		assert_int_equal(n, b->parts.count);
+		for (size_t k = 0; k < n; k++)
+			bytes += parts[k].len;
+		text = text_of(b->stream, bytes);
+		buf_clear(&stream);
+		assert_int_equal(deflate_parts_run(d, slice_make(text, bytes),
+		                                   parts, n, &head, &stream,
+		                                   NULL),
+		                 0);
+		assert_true(slice_equal(buf_slice(&stream), b->stream));
+		common += head.common;
+		own += !head.common;
+		first += b->entries;
+		free(text);
+	}
+	/* Both kinds, and more than one trial. */
+	assert_true(common > 64 && own > 1);
+	deflate_parts_free(d);
+	buf_release(&stream);
+	sst_unref(t);
+	free_blocks(&blocks);
+	free_dir(&f);
 }
 
 /* A file may have more common codes than its readers keep. */
@@ -855,6 +941,7 @@ main(void)
 		cmocka_unit_test(test_descriptions),
 		cmocka_unit_test(test_refused_descriptions),
 		cmocka_unit_test(test_reads),
+		cmocka_unit_test(test_trials_leave_no_trace),
 		cmocka_unit_test(test_many_codes),
 		cmocka_unit_test(test_code_under_way),
 		cmocka_unit_test(test_first_readers),
