@@ -10,6 +10,7 @@
 
 #include "base/codec.h"
 #include "base/huffman.h"
+#include "base/planted.h"
 
 #define HASH_BITS 12u
 #define HASH_SIZE (1u << HASH_BITS)
@@ -329,7 +330,8 @@ parse(const struct parser *p, struct token *t, bool *refers)
 			t = put_literal(d, t, p->text[at++]);
 			m = next;
 		}
-		*refers |= m.offset > at - p->begin;
+		if (!PLANTED("deflate_parts.hides_reference"))
+			*refers |= m.offset > at - p->begin;
 		t = put_match(d, t, m);
 		for (unsigned i = noted; i < m.len && at + i < stop; i++)
 			note(p, at + i);

@@ -9,6 +9,8 @@
  */
 #include "base/inflate_parts.h"
 
+#include "base/planted.h"
+
 #define LANES 4u
 #define MATCHES_SHARE 3u /* bytes of text to one of the stream */
 
@@ -143,6 +145,8 @@ turn(const struct inflate_codes *codes, struct lane *l,
 		offset = inflate_with_extra(&b, e);
 		/* From its own part, or all of it from the first. */
 		if (offset > (size_t)(to - l->begin) &&
+		    !(PLANTED("inflate_parts.copies_from_others") &&
+		      offset <= (size_t)(to - text)) &&
 		    (offset > (size_t)(to - text) ||
 		     len > (size_t)(l->first_end - text) ||
 		     to - offset > l->first_end - len))
@@ -217,7 +221,8 @@ static bool
 ends_well(const struct inflate_parts *x, const struct lane *l)
 {
 	return l->bits.past * 8 <= l->bits.count &&
-	       (!l->end_bit || place_of(&l->bits, x->stream) == l->end_bit);
+	       (!l->end_bit || place_of(&l->bits, x->stream) == l->end_bit ||
+	        PLANTED("inflate_parts.ends_anywhere"));
 }
 
 static bool

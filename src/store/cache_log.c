@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/huge.h"
+#include "base/planted.h"
 
 #define CHUNK_LEAST (16u << 10)
 #define CHUNK_MOST (128u << 10)
@@ -185,7 +186,8 @@ cache_log_reap(struct block_cache *c)
 	struct cache_log *log = &c->log;
 	struct cache_chunk *k;
 
-	while ((k = TAILQ_FIRST(&log->waiting)) && grace_over(k->stamp)) {
+	while ((k = TAILQ_FIRST(&log->waiting)) &&
+	       (grace_over(k->stamp) || PLANTED("cache_log.no_grace"))) {
 		struct cache_region *r = k->region;
 
 		TAILQ_REMOVE(&log->waiting, k, in_list);
@@ -364,7 +366,7 @@ evict_block(struct block_cache *c, struct cache_block *b, bool live)
 		uint8_t use =
 			atomic_load_explicit(&b->use, memory_order_relaxed);
 
-		if (live || use)
+		if ((live || use) && !PLANTED("cache_log.drops_used"))
 			n = take(c, b, 0);
 		if (n) {
 			copy(n, b);
@@ -530,7 +532,7 @@ close_region(struct block_cache *c, struct cache_region *r)
 		TAILQ_REMOVE(&log->free, k, in_list);
 		add(&log->free_count, -1u);
 	}
-	if (!r->busy)
+	if (!r->busy || PLANTED("cache_log.gives_back_early"))
 		give_back(c, r);
 }
 

@@ -2,6 +2,8 @@
 /* The values of a packed block in parts; see the header. */
 #include "store/sst_parts.h"
 
+#include "base/planted.h"
+
 /* A look-up inflates half of it on average, and the code takes a byte or so. */
 #define PART_BYTES 400u /* a multiple of the unit */
 #define PART_UNIT 16u
@@ -130,7 +132,8 @@ begin_stream(const struct sst_parts *p, const struct sst_inflate *tools,
 			atomic_load_explicit(&c->state, memory_order_acquire);
 
 		if (state == CODE_READY) {
-			if (!begins(c, stream, bits))
+			if (!begins(c, stream, bits) &&
+			    !PLANTED("sst_parts.any_code"))
 				continue;
 			inflate_parts_begin_with(x, &c->codes, stream, bits);
 			return true;
@@ -195,7 +198,7 @@ sst_parts_inflate_one(const struct sst_parts *p, const struct sst_part_walk *w,
 
 	if (w->i >= p->count || !begin_stream(p, tools, stream, &x))
 		return false;
-	for (uint32_t i = 0; i < w->i; i++)
+	for (uint32_t i = PLANTED("sst_parts.part_before"); i < w->i; i++)
 		part.bit += bits_of(p, i);
 	part.refers = refers(p, w->i);
 	if (part.refers && (!w->i || !inflate_part_take(&x, &first, 0, text)))

@@ -756,6 +756,45 @@ test_match_over_an_end(void **state)
 	work_free(w);
 }
 
+/* A part that copies from the first one without saying so is damaged: its text
+   is not taken from where nobody has put it. */
+static void
+test_hidden_references(void **state)
+{
+	struct work *w = work_new(true);
+	unsigned hidden = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 50; round++) {
+		unsigned char *text = canaries(DEFLATE_PARTS_TEXT);
+		struct inflate_parts x;
+
+		w->len = 2000 + dice(2000);
+		make_text(w->text, w->len, LINES);
+		cut(w, 8);
+		assert_int_equal(run(w), 0);
+		memcpy(text, w->text, w->len);
+		assert_true(inflate_parts_begin(&x, &w->codes,
+		                                buf_slice(&w->stream)));
+		for (size_t i = 1; i < w->count; i++) {
+			struct inflate_part *p = &w->places[i];
+
+			if (!p->refers)
+				continue;
+			hidden++;
+			p->refers = false;
+			assert_false(inflate_part_take(&x, p, w->places[0].end,
+			                               text));
+			assert_false(inflate_parts_all(&x, w->places, w->count,
+			                               text));
+			p->refers = true;
+		}
+		free(text - MARGIN);
+	}
+	assert_true(hidden > 100);
+	work_free(w);
+}
+
 /* A part may be said to be where it is not. */
 static void
 test_changed_places(void **state)
@@ -824,6 +863,7 @@ main(void)
 		cmocka_unit_test(test_change_after_much),
 		cmocka_unit_test(test_flipped_bits),
 		cmocka_unit_test(test_match_over_an_end),
+		cmocka_unit_test(test_hidden_references),
 		cmocka_unit_test(test_changed_places),
 	};
 

@@ -20,20 +20,27 @@ static void
 nests(void **state)
 {
 	uint64_t before = grace_stamp(), stamp;
-	unsigned slot;
+	bool is_inside, before_over, over, over_within;
+	unsigned slot, second;
 
 	(void)state;
 	assert_false(grace_inside());
+	/* Whatever fails, the thread must not stay inside. */
 	slot = grace_enter();
-	assert_in_range(slot, 0, GRACE_SLOTS - 1);
-	assert_true(grace_inside());
-	assert_true(grace_over(before));
+	is_inside = grace_inside();
+	before_over = grace_over(before);
 	stamp = grace_stamp();
-	assert_false(grace_over(stamp));
-	assert_int_equal(grace_enter(), slot);
+	over = grace_over(stamp);
+	second = grace_enter();
 	grace_leave();
-	assert_false(grace_over(stamp));
+	over_within = grace_over(stamp);
 	grace_leave();
+	assert_in_range(slot, 0, GRACE_SLOTS - 1);
+	assert_int_equal(second, slot);
+	assert_true(is_inside);
+	assert_true(before_over);
+	assert_false(over);
+	assert_false(over_within);
 	assert_false(grace_inside());
 	assert_true(grace_over(stamp));
 	grace_wait(stamp);
@@ -71,6 +78,7 @@ each_its_own(void **state)
 {
 	static unsigned char taken[GRACE_SLOTS];
 	pthread_t id[GRACE_SLOTS], other;
+	bool over, waited;
 	uint64_t stamp;
 
 	(void)state;
@@ -78,19 +86,22 @@ each_its_own(void **state)
 		assert_int_equal(pthread_create(&id[i], NULL, stay, taken), 0);
 	while (atomic_load(&inside) < GRACE_SLOTS)
 		clock_sleep_us(100);
-	for (unsigned i = 0; i < GRACE_SLOTS; i++)
-		assert_int_equal(taken[i], 1);
 	stamp = grace_stamp();
-	assert_false(grace_over(stamp));
+	over = grace_over(stamp);
 	/* There is no slot left: one more gets in when somebody has left. */
 	assert_int_equal(pthread_create(&other, NULL, let_go, NULL), 0);
 	grace_enter();
-	assert_true(atomic_load(&leave));
+	waited = atomic_load(&leave);
 	grace_leave();
 	grace_wait(stamp);
 	pthread_join(other, NULL);
 	for (unsigned i = 0; i < GRACE_SLOTS; i++)
 		pthread_join(id[i], NULL);
+	/* Now that no thread is left that would go on if this fails. */
+	for (unsigned i = 0; i < GRACE_SLOTS; i++)
+		assert_int_equal(taken[i], 1);
+	assert_false(over);
+	assert_true(waited);
 }
 
 #define READERS 4u
