@@ -9,10 +9,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
+#include "bench/machine.h"
 #include "bench/measure.h"
 #include "bench/memory_group.h"
 #include "bench/results.h"
@@ -270,6 +272,9 @@ main(int argc, char **argv)
 
 	parse(argc, argv);
 	print_engines();
+	mkdir(settings.dir, 0755);
+	machine_measure(settings.dir);
+	machine_print();
 	for (unsigned t = 0; t < settings.turns; t++)
 		for (unsigned s = 0; s < suite_count; s++)
 			for (unsigned i = 0; i < bench_engine_count; i++) {

@@ -4,6 +4,7 @@
  * work, with the same memory, in one run, in turn.
  *
  *     bench.c         options, and turn by turn: which engine does what
+ *     machine.h       what the machine gives without any of them
  *     measure.c       each measurement in a process of its own
  *     suites.h        what is measured:
  *       suite_main.c    fills, reads, scans with a cache of a quarter of the

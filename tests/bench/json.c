@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "bench/bench.h"
+#include "bench/machine.h"
 #include "bench/results.h"
 #include "bench/session.h"
 
@@ -64,7 +65,11 @@ write_machine(FILE *f)
 	write_string(f, name.release);
 	fprintf(f, ",\"system\":");
 	write_line_of(f, "/etc/os-release", "PRETTY_NAME");
-	fprintf(f, "},\n");
+	fprintf(f,
+	        ",\n\"two_threads_sums\":%.3f,\"two_threads_reads\":%.3f,"
+	        "\"call_us\":%.3f,\"pread_us\":%.3f},\n",
+	        machine.sums_2, machine.reads_2, machine.call_us,
+	        machine.pread_us);
 }
 
 static void
