@@ -61,6 +61,7 @@ struct settings settings = {
 	.long_entries = 5000000,
 	.long_seconds = 60,
 	.open_gb = 1,
+	.lengths = "1000,10000,1000000",
 	.growth = "1,10,50",
 	.growth_seconds = 1200,
 	.turns = 3,
@@ -101,6 +102,7 @@ print_help(void)
 	       "  --long-entries N    of the long fill; default 5000000,\n"
 	       "  --long-seconds S    which ends then at the latest; 60\n"
 	       "  --open-gb N         in the store that is killed; default 1\n"
+	       "  --lengths LIST      of values; default 1000,10000,1000000\n"
 	       "  --growth LIST       millions of entries; default 1,10,50\n"
 	       "  --growth-seconds S  a fill that takes longer is given up\n"
 	       "  --dir DIR           for the stores; default bench.dir\n"
@@ -140,6 +142,7 @@ parse(int argc, char **argv)
 		{ "long-entries", required_argument, NULL, 'l' },
 		{ "long-seconds", required_argument, NULL, 'L' },
 		{ "open-gb", required_argument, NULL, 'o' },
+		{ "lengths", required_argument, NULL, 'V' },
 		{ "growth", required_argument, NULL, 'g' },
 		{ "growth-seconds", required_argument, NULL, 'G' },
 		{ "dir", required_argument, NULL, 'd' },
@@ -197,6 +200,9 @@ parse(int argc, char **argv)
 			break;
 		case 'o':
 			settings.open_gb = number(optarg, 0.01, 10000);
+			break;
+		case 'V':
+			settings.lengths = optarg;
 			break;
 		case 'g':
 			settings.growth = optarg;

@@ -37,6 +37,7 @@ struct settings {
 	uint64_t long_entries;   /* of the long fill, */
 	double long_seconds;     /* which ends then at the latest */
 	double open_gb;          /* in the store that is killed and opened */
+	const char *lengths;     /* of the suite values', comma-separated */
 	const char *growth;      /* millions of entries, comma-separated */
 	double growth_seconds;   /* an engine that fills longer gives up */
 	unsigned turns;

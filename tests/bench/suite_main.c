@@ -198,23 +198,30 @@ suite_mixed(const struct bench_engine *e, const char *dir)
 void
 suite_values(const struct bench_engine *e, const char *dir)
 {
-	static const uint64_t lens[] = { 1000, 10000, 1000000 };
+	const char *at = settings.lengths;
 
-	for (unsigned i = 0; i < 3; i++) {
-		const struct data data = { .entries = (512u << 20) / lens[i],
-			                   .value_len = lens[i] };
+	while (*at) {
+		char *end;
+		uint64_t len = strtoull(at, &end, 10);
+		const struct data data = { .entries = (512u << 20) /
+			                              (len ? len : 1),
+			                   .value_len = len };
 		char sub[4096], name[64];
 		struct session s;
 
-		snprintf(sub, sizeof(sub), "%s/%u", dir, (unsigned)lens[i]);
+		if (end == at || (*end && *end != ',') || len < 2 ||
+		    len > 64u << 20)
+			bench_die("bench", "--lengths", at);
+		at = *end ? end + 1 : end;
+		snprintf(sub, sizeof(sub), "%s/%u", dir, (unsigned)len);
 		mkdir(sub, 0755);
 		session_init(&s, e, sub, &data, CACHE_AS_SET, false);
 		session_open(&s);
 		snprintf(name, sizeof(name), "fill, %u B values",
-		         (unsigned)lens[i]);
+		         (unsigned)len);
 		workload_fill(&s, name, 1, 0, data.entries, 0);
 		snprintf(name, sizeof(name), "read, %u B values",
-		         (unsigned)lens[i]);
+		         (unsigned)len);
 		workload_read(&s, name, READ, 1);
 		session_close(&s);
 	}
