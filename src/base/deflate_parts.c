@@ -5,34 +5,22 @@
 #include "base/deflate_parts.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdlib.h>
 
 #include "base/codec.h"
-#include "base/huffman.h"
+#include "base/deflate_code.h"
 #include "base/planted.h"
 
 #define HASH_BITS 12u
 #define HASH_SIZE (1u << HASH_BITS)
 #define MATCH_MIN 4u /* of deflate's 3: one of 3 saves hardly a bit */
-#define MATCH_MIN_FIRST                                                        \
-	8u /* from the first part, which must be inflated for
-			      it in any case */
-#define MATCH_MAX 258u
+/* From the first part, which must be inflated for it in any case. */
+#define MATCH_MIN_FIRST 8u
 #define MATCH_GOOD 32u  /* long enough to look no further */
 #define CHAIN_DENSE 16u /* candidates looked at */
 #define CHAIN_FAST 2u
 
-#define LITLENS 286u
-#define OFFSETS 30u
-#define LENGTHS 19u /* of the code of code lengths */
-#define END_OF_BLOCK 256u
-#define FIRST_LENGTH 257u
-#define CODE_BITS 10u        /* of deflate's 15 */
-#define LENGTHS_CODE_BITS 7u /* what deflate has */
-#define HEAD_MAX                                                               \
-	360u                    /* bytes: 316 lengths of at most 7 + 1 bits, and
-				room to write eight at a time */
+#define CODE_BITS 10u           /* of deflate's 15 */
 #define LEARN_BYTES (32u << 10) /* of text, for a common code */
 #define REFUSED_MAX 16u         /* texts; then the common code is made anew */
 /* The common code may take so much more than the entropy of a text; one of its
@@ -48,15 +36,16 @@ struct token {
 /* The codes of a block, and how it begins because of them. */
 struct block_code {
 	struct huffman litlen, offset;
-	unsigned char head[HEAD_MAX]; /* of the stream; the last byte may be
-					 begun only */
+	/* Of the stream; the last byte may be begun only. */
+	unsigned char head[DEFLATE_HEAD_MAX];
 	uint32_t head_bits;
 };
 
 /* What has been seen of texts. */
 struct statistics {
-	uint32_t litlen[LITLENS], offset[OFFSETS]; /* how often */
-	uint32_t bytes;                            /* of text */
+	uint32_t litlen[DEFLATE_LITLENS]; /* how often */
+	uint32_t offset[DEFLATE_OFFSETS]; /* the same */
+	uint32_t bytes;                   /* of text */
 };
 
 struct deflate_parts {
@@ -66,29 +55,13 @@ struct deflate_parts {
 	struct block_code common; /* head_bits 0: there is none yet */
 	struct statistics seen;   /* since common was made or last fitted */
 	unsigned refused;         /* texts in a row that common did not fit */
-	struct huffman lengths;
 	/* What was seen last, by its hash: a sighting (below); 0: nothing. */
 	uint32_t head[HASH_SIZE], first[HASH_SIZE]; /* the latter of the first
 						       part alone */
 	uint16_t before[DEFLATE_PARTS_TEXT]; /* of a place: the one before it
 						with its hash, plus 1 */
 	struct token tokens[DEFLATE_PARTS_TEXT];
-	uint8_t length_symbol[MATCH_MAX + 1];
-};
-
-/* Where the code of each length and offset begins (RFC 1951, 3.2.5). */
-static const uint16_t length_base[LITLENS - FIRST_LENGTH] = {
-	3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23,  27,
-	31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258,
-};
-static const uint8_t length_extra[LITLENS - FIRST_LENGTH] = {
-	0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
-	2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0,
-};
-static const uint16_t offset_base[OFFSETS] = {
-	1,    2,    3,    4,    5,    7,    9,    13,    17,    25,
-	33,   49,   65,   97,   129,  193,  257,  385,   513,   769,
-	1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577,
+	uint8_t length_symbol[DEFLATE_MATCH_MAX + 1];
 };
 
 struct deflate_parts *
@@ -100,11 +73,7 @@ deflate_parts_new(bool dense)
 		return NULL;
 	memset(d, 0, sizeof(*d));
 	d->dense = dense;
-	for (unsigned s = 0; s + 1 < LITLENS - FIRST_LENGTH; s++)
-		for (unsigned len = length_base[s];
-		     len < length_base[s + 1] && len < MATCH_MAX; len++)
-			d->length_symbol[len] = (uint8_t)s;
-	d->length_symbol[MATCH_MAX] = LITLENS - FIRST_LENGTH - 1;
+	deflate_length_symbols(d->length_symbol);
 	return d;
 }
 
@@ -114,51 +83,7 @@ deflate_parts_free(struct deflate_parts *d)
 	free(d);
 }
 
-/* ---- symbols ---- */
-
-static inline unsigned
-log2_of(unsigned v)
-{
-	return 31 - (unsigned)__builtin_clz(v);
-}
-
-/* Two codes share each power of two from 4 on: their second bit differs. */
-static inline unsigned
-offset_symbol(unsigned offset)
-{
-	unsigned v = offset - 1, log;
-
-	if (v < 4)
-		return v;
-	log = log2_of(v);
-	return 2 * log + (v >> (log - 1) & 1);
-}
-
-static inline unsigned
-offset_extra(unsigned symbol)
-{
-	return symbol < 4 ? 0 : symbol / 2 - 1;
-}
-
 /* ---- matches ---- */
-
-static inline uint32_t
-load_u32(const unsigned char *at)
-{
-	uint32_t v;
-
-	memcpy(&v, at, sizeof(v));
-	return v;
-}
-
-static inline uint64_t
-load_u64(const unsigned char *at)
-{
-	uint64_t v;
-
-	memcpy(&v, at, sizeof(v));
-	return le64toh(v);
-}
 
 /*
  * Four bytes are looked up by the upper bits of their hash. A sighting is its
@@ -166,12 +91,6 @@ load_u64(const unsigned char *at)
  * something else, as it mostly is, is seen at once, and a processor guesses it
  * right.
  */
-static inline uint32_t
-hash_of(uint32_t four_bytes)
-{
-	return four_bytes * 0x9e3779b1u;
-}
-
 static inline uint32_t
 sighting(uint32_t hash, unsigned place)
 {
@@ -183,23 +102,6 @@ static inline unsigned
 seen_at(uint32_t seen, uint32_t hash)
 {
 	return (seen ^ hash << 16) >> 16 ? 0 : seen & 0xffff;
-}
-
-/* How far a and b are alike, at most `most`. */
-static inline unsigned
-alike(const unsigned char *a, const unsigned char *b, unsigned most)
-{
-	unsigned n = 0;
-
-	for (; n + 8 <= most; n += 8) {
-		uint64_t differ = load_u64(a + n) ^ load_u64(b + n);
-
-		if (differ)
-			return n + (unsigned)__builtin_ctzll(differ) / 8;
-	}
-	while (n < most && a[n] == b[n])
-		n++;
-	return n;
 }
 
 /* A part under way. */
@@ -224,20 +126,20 @@ follow(const struct parser *p, unsigned at, unsigned candidate, unsigned from,
 {
 	const unsigned char *text = p->text;
 	unsigned left = p->end - at;
-	uint32_t begins = load_u32(text + at);
+	uint32_t begins = deflate_load_u32(text + at);
 
 	for (unsigned n = p->chain; candidate > from && n; n--) {
 		unsigned place = candidate - 1, most = left, len;
 
 		if (to - place < most)
 			most = to - place;
-		if (most > MATCH_MAX)
-			most = MATCH_MAX;
+		if (most > DEFLATE_MATCH_MAX)
+			most = DEFLATE_MATCH_MAX;
 		if (most <= best->len || most < least)
 			goto next;
-		if (load_u32(text + place) == begins &&
+		if (deflate_load_u32(text + place) == begins &&
 		    text[place + best->len] == text[at + best->len]) {
-			len = alike(text + place, text + at, most);
+			len = deflate_alike(text + place, text + at, most);
 			if (len > best->len && len >= least) {
 				best->len = len;
 				best->offset = at - place;
@@ -256,7 +158,7 @@ static inline struct match
 find(const struct parser *p, unsigned at)
 {
 	struct deflate_parts *d = p->d;
-	uint32_t hash = hash_of(load_u32(p->text + at));
+	uint32_t hash = deflate_hash(deflate_load_u32(p->text + at));
 	unsigned h = hash >> (32 - HASH_BITS);
 	unsigned last = seen_at(d->head[h], hash);
 	unsigned first = seen_at(d->first[h], hash);
@@ -276,7 +178,7 @@ static inline void
 note(const struct parser *p, unsigned at)
 {
 	struct deflate_parts *d = p->d;
-	uint32_t hash = hash_of(load_u32(p->text + at));
+	uint32_t hash = deflate_hash(deflate_load_u32(p->text + at));
 	unsigned h = hash >> (32 - HASH_BITS);
 
 	d->before[at] = (uint16_t)d->head[h];
@@ -295,8 +197,8 @@ put_literal(struct deflate_parts *d, struct token *t, unsigned char c)
 static inline struct token *
 put_match(struct deflate_parts *d, struct token *t, struct match m)
 {
-	d->own.litlen.freq[FIRST_LENGTH + d->length_symbol[m.len]]++;
-	d->own.offset.freq[offset_symbol(m.offset)]++;
+	d->own.litlen.freq[DEFLATE_FIRST_LENGTH + d->length_symbol[m.len]]++;
+	d->own.offset.freq[deflate_offset_symbol(m.offset)]++;
 	t->len = (uint16_t)m.len;
 	t->offset = (uint16_t)m.offset;
 	return t + 1;
@@ -342,157 +244,25 @@ parse(const struct parser *p, struct token *t, bool *refers)
 	return t;
 }
 
-/* ---- bits ---- */
-
-struct bits {
-	unsigned char *at, *end; /* of the room */
-	uint64_t hold;           /* not written yet, the first lowest */
-	unsigned count;          /* of hold */
-	bool full;               /* the room was not enough */
-};
-
-static inline void
-put(struct bits *b, uint64_t v, unsigned n)
-{
-	b->hold |= v << b->count;
-	b->count += n;
-}
-
-/* Leaves at most seven bits in hold. */
-static inline void
-flush(struct bits *b)
-{
-	uint64_t v = htole64(b->hold);
-	unsigned bytes = b->count / 8;
-
-	if ((size_t)(b->end - b->at) < sizeof(v)) {
-		if (bytes > (size_t)(b->end - b->at)) {
-			b->full = true;
-			bytes = 0;
-			b->count = 0;
-			b->hold = 0;
-		}
-		memcpy(b->at, &v, bytes);
-	} else {
-		memcpy(b->at, &v, sizeof(v));
-	}
-	b->at += bytes;
-	b->hold = bytes < 8 ? b->hold >> 8 * bytes : 0;
-	b->count -= 8 * bytes;
-}
-
-static uint64_t
-bits_so_far(const struct bits *b, const unsigned char *start)
-{
-	return 8 * (uint64_t)(b->at - start) + b->count;
-}
-
 /* ---- the head of the block ---- */
-
-/* Lengths of codewords as they are written: a symbol, and what follows it. */
-struct run {
-	uint8_t symbol; /* 16: the one before, 17 and 18: 0 */
-	uint8_t times;  /* less the least that the symbol stands for */
-};
-
-static const uint8_t run_extra[LENGTHS] = { [16] = 2, [17] = 3, [18] = 7 };
-
-static struct run *
-put_run(struct huffman *c, struct run *r, unsigned symbol, unsigned times)
-{
-	c->freq[symbol]++;
-	r->symbol = (uint8_t)symbol;
-	r->times = (uint8_t)times;
-	return r + 1;
-}
-
-/* n equal lengths. */
-static struct run *
-put_runs(struct huffman *c, struct run *r, unsigned length, unsigned n)
-{
-	while (!length && n >= 11) {
-		unsigned times = n < 138 ? n : 138;
-
-		r = put_run(c, r, 18, times - 11);
-		n -= times;
-	}
-	if (!length && n >= 3) {
-		r = put_run(c, r, 17, n - 3);
-		n = 0;
-	}
-	if (n) {
-		r = put_run(c, r, length, 0);
-		n--;
-	}
-	while (length && n >= 3) {
-		unsigned times = n < 6 ? n : 6;
-
-		r = put_run(c, r, 16, times - 3);
-		n -= times;
-	}
-	while (n--)
-		r = put_run(c, r, length, 0);
-	return r;
-}
-
-static void
-put_lengths(struct deflate_parts *d, const struct block_code *c, struct bits *b)
-{
-	static const uint8_t order[LENGTHS] = { 16, 17, 18, 0,  8, 7,  9,
-		                                6,  10, 5,  11, 4, 12, 3,
-		                                13, 2,  14, 1,  15 };
-	unsigned litlens = huffman_used(&c->litlen, LITLENS, FIRST_LENGTH);
-	unsigned offsets = huffman_used(&c->offset, OFFSETS, 1), sent = LENGTHS;
-	uint8_t length[LITLENS + OFFSETS];
-	struct run runs[LITLENS + OFFSETS], *end = runs;
-	unsigned n = litlens + offsets;
-
-	memcpy(length, c->litlen.bits, litlens);
-	memcpy(length + litlens, c->offset.bits, offsets);
-	memset(d->lengths.freq, 0, sizeof(d->lengths.freq));
-	for (unsigned i = 0, same; i < n; i += same) {
-		for (same = 1; i + same < n && length[i + same] == length[i];)
-			same++;
-		end = put_runs(&d->lengths, end, length[i], same);
-	}
-	huffman_make(&d->lengths, LENGTHS, LENGTHS_CODE_BITS);
-	while (sent > 4 && !d->lengths.bits[order[sent - 1]])
-		sent--;
-
-	put(b, 1, 1); /* the last block */
-	put(b, 2, 2); /* with codes of its own */
-	put(b, litlens - 257, 5);
-	put(b, offsets - 1, 5);
-	put(b, sent - 4, 4);
-	flush(b);
-	for (unsigned i = 0; i < sent; i++) {
-		put(b, d->lengths.bits[order[i]], 3);
-		flush(b);
-	}
-	for (const struct run *r = runs; r < end; r++) {
-		put(b, d->lengths.word[r->symbol], d->lengths.bits[r->symbol]);
-		put(b, r->times, run_extra[r->symbol]);
-		flush(b);
-	}
-}
 
 /* Makes codes of the frequencies, and the head that tells them. */
 static void
-make_block_code(struct deflate_parts *d, struct block_code *c)
+make_block_code(struct block_code *c)
 {
-	struct bits b = { .at = c->head, .end = c->head + sizeof(c->head) };
+	struct deflate_bits b = { .at = c->head,
+		                  .end = c->head + sizeof(c->head) };
 
-	huffman_make(&c->litlen, LITLENS, CODE_BITS);
-	huffman_make(&c->offset, OFFSETS, CODE_BITS);
+	huffman_make(&c->litlen, DEFLATE_LITLENS, CODE_BITS);
+	huffman_make(&c->offset, DEFLATE_OFFSETS, CODE_BITS);
 	/* Of no code at all some inflaters think that it is damaged. */
-	if (!huffman_used(&c->offset, OFFSETS, 0))
+	if (!huffman_used(&c->offset, DEFLATE_OFFSETS, 0))
 		c->offset.bits[0] = 1;
-	put(&b, 0x78, 8); /* deflate, a window of 32 KiB */
-	put(&b, 0x9c, 8); /* 0x789c is a multiple of 31 */
-	put_lengths(d, c, &b);
-	c->head_bits = (uint32_t)bits_so_far(&b, c->head);
-	put(&b, 0, 7);
-	flush(&b);
+	deflate_put(&b, DEFLATE_ZLIB_HEAD, 16);
+	deflate_put_codes(&b, &c->litlen, &c->offset, true);
+	c->head_bits = (uint32_t)deflate_bits_so_far(&b, c->head);
+	deflate_put(&b, 0, 7);
+	deflate_flush(&b);
 }
 
 /* ---- the common code ---- */
@@ -501,7 +271,7 @@ make_block_code(struct deflate_parts *d, struct block_code *c)
 static inline uint32_t
 log2_times_256(uint32_t v)
 {
-	unsigned log = log2_of(v);
+	unsigned log = deflate_log2(v);
 	uint32_t x = (uint32_t)((uint64_t)v << 8 >> log) - 256; /* 0 to 255 */
 
 	/* log2(1 + x) is x and a hump, of 22 where it is highest. */
@@ -544,10 +314,10 @@ common_fits(const struct deflate_parts *d)
 	uint64_t entropy = 0, bits = 0;
 
 	return d->common.head_bits &&
-	       compare(&d->own.litlen, &d->common.litlen, LITLENS, &entropy,
-	               &bits) &&
-	       compare(&d->own.offset, &d->common.offset, OFFSETS, &entropy,
-	               &bits) &&
+	       compare(&d->own.litlen, &d->common.litlen, DEFLATE_LITLENS,
+	               &entropy, &bits) &&
+	       compare(&d->own.offset, &d->common.offset, DEFLATE_OFFSETS,
+	               &entropy, &bits) &&
 	       bits <= entropy + entropy / FITS_SHARE;
 }
 
@@ -564,17 +334,17 @@ learn_from(struct deflate_parts *d, size_t text_len)
 	struct statistics *seen = &d->seen;
 	struct block_code *c = &d->common;
 
-	add_to(seen->litlen, d->own.litlen.freq, LITLENS);
-	add_to(seen->offset, d->own.offset.freq, OFFSETS);
+	add_to(seen->litlen, d->own.litlen.freq, DEFLATE_LITLENS);
+	add_to(seen->offset, d->own.offset.freq, DEFLATE_OFFSETS);
 	seen->bytes += (uint32_t)text_len;
 	if (seen->bytes < LEARN_BYTES ||
 	    (c->head_bits && d->refused < REFUSED_MAX))
 		return;
 	memcpy(c->litlen.freq, seen->litlen, sizeof(seen->litlen));
 	/* Any offset may come up one day. */
-	for (unsigned s = 0; s < OFFSETS; s++)
+	for (unsigned s = 0; s < DEFLATE_OFFSETS; s++)
 		c->offset.freq[s] = 16 * seen->offset[s] + 1;
-	make_block_code(d, c);
+	make_block_code(c);
 	d->refused = 0;
 	/* The next one is for what comes later. */
 	memset(seen, 0, sizeof(*seen));
@@ -593,7 +363,7 @@ choose_code(struct deflate_parts *d, size_t text_len, bool *common)
 		return &d->common;
 	}
 	d->refused++;
-	make_block_code(d, &d->own);
+	make_block_code(&d->own);
 	return &d->own;
 }
 
@@ -601,26 +371,30 @@ choose_code(struct deflate_parts *d, size_t text_len, bool *common)
 
 static inline void
 put_token(const struct deflate_parts *d, const struct block_code *c,
-          struct bits *b, const struct token *t)
+          struct deflate_bits *b, const struct token *t)
 {
 	unsigned s, o;
 
 	if (!t->len) {
-		put(b, c->litlen.word[t->offset], c->litlen.bits[t->offset]);
+		deflate_put(b, c->litlen.word[t->offset],
+		            c->litlen.bits[t->offset]);
 		return;
 	}
 	s = d->length_symbol[t->len];
-	put(b, c->litlen.word[FIRST_LENGTH + s],
-	    c->litlen.bits[FIRST_LENGTH + s]);
-	put(b, t->len - length_base[s], length_extra[s]);
-	o = offset_symbol(t->offset);
-	put(b, c->offset.word[o], c->offset.bits[o]);
-	put(b, t->offset - offset_base[o], offset_extra(o));
+	deflate_put(b, c->litlen.word[DEFLATE_FIRST_LENGTH + s],
+	            c->litlen.bits[DEFLATE_FIRST_LENGTH + s]);
+	deflate_put(b, t->len - deflate_length_base[s],
+	            deflate_length_extra[s]);
+	o = deflate_offset_symbol(t->offset);
+	deflate_put(b, c->offset.word[o], c->offset.bits[o]);
+	deflate_put(b, t->offset - deflate_offset_base[o],
+	            deflate_offset_extra(o));
 }
 
 static void
 put_tokens(const struct deflate_parts *d, const struct block_code *c,
-           struct bits *b, const struct token *t, const struct token *end)
+           struct deflate_bits *b, const struct token *t,
+           const struct token *end)
 {
 	while (t < end) {
 		/* A token takes 10 + 5 + 10 + 13 bits at most, a literal 10,
@@ -629,12 +403,12 @@ put_tokens(const struct deflate_parts *d, const struct block_code *c,
 			bool match = t->len > 0;
 
 			if (match)
-				flush(b);
+				deflate_flush(b);
 			put_token(d, c, b, t++);
 			if (match)
 				break;
 		}
-		flush(b);
+		deflate_flush(b);
 	}
 }
 
@@ -647,12 +421,12 @@ deflate_parts_run(struct deflate_parts *d, struct slice text,
 	struct token *end = d->tokens;
 	const struct block_code *c;
 	unsigned char *start;
-	struct bits b = { .full = false };
+	struct deflate_bits b = { .full = false };
 	uint16_t last[DEFLATE_PARTS_MAX]; /* token of each part */
 
 	assert(count && count <= DEFLATE_PARTS_MAX &&
 	       text.len <= DEFLATE_PARTS_TEXT);
-	if (buf_reserve(out, text.len + HEAD_MAX, err))
+	if (buf_reserve(out, text.len + DEFLATE_HEAD_MAX, err))
 		return LSMKV_ENOMEM;
 	memset(d->own.litlen.freq, 0, sizeof(d->own.litlen.freq));
 	memset(d->own.offset.freq, 0, sizeof(d->own.offset.freq));
@@ -671,7 +445,7 @@ deflate_parts_run(struct deflate_parts *d, struct slice text,
 		}
 	}
 	assert(p.end == text.len);
-	d->own.litlen.freq[END_OF_BLOCK] = 1;
+	d->own.litlen.freq[DEFLATE_END_OF_BLOCK] = 1;
 	c = choose_code(d, text.len, &head->common);
 	head->bits = c->head_bits;
 
@@ -687,18 +461,21 @@ deflate_parts_run(struct deflate_parts *d, struct slice text,
 	end = d->tokens;
 	for (size_t i = 0; i < count; i++) {
 		struct token *next = d->tokens + last[i] + 1;
-		uint64_t before = bits_so_far(&b, start);
+		uint64_t before = deflate_bits_so_far(&b, start);
 
 		put_tokens(d, c, &b, end, next);
-		parts[i].bits = (uint32_t)(bits_so_far(&b, start) - before);
+		parts[i].bits =
+			(uint32_t)(deflate_bits_so_far(&b, start) - before);
 		end = next;
 	}
-	put(&b, c->litlen.word[END_OF_BLOCK], c->litlen.bits[END_OF_BLOCK]);
-	put(&b, 0, 7); /* up to a whole byte */
+	deflate_put(&b, c->litlen.word[DEFLATE_END_OF_BLOCK],
+	            c->litlen.bits[DEFLATE_END_OF_BLOCK]);
+	deflate_put(&b, 0, 7); /* up to a whole byte */
 	b.count = b.count / 8 * 8;
-	flush(&b);
-	put(&b, __builtin_bswap32(adler32_of(text)), 32); /* big-endian */
-	flush(&b);
+	deflate_flush(&b);
+	deflate_put(&b, __builtin_bswap32(adler32_of(text)),
+	            32); /* big-endian */
+	deflate_flush(&b);
 	if (b.full)
 		return LSMKV_END;
 	out->len += (size_t)(b.at - start);
