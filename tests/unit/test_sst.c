@@ -366,6 +366,61 @@ big_values(void **state)
 	model_free(&m);
 }
 
+/* The size of a file of one entry with this value, which must come back. */
+static uint64_t
+size_with(struct slice value, int level)
+{
+	struct sst_options options = { 4096, 10, level };
+	struct model m = model_make(1);
+	struct fixture f;
+	struct sst *t;
+	uint64_t size;
+
+	free((void *)(uintptr_t)m.entry[0].value.data);
+	m.entry[0].kind = ENTRY_BYTES;
+	m.entry[0].value = value;
+	make_dir(&f, 16 << 20);
+	write_sst(&f, &m, &options);
+	t = open_sst(&f);
+	check_gets(t, &m);
+	assert_int_equal(sst_check(t, NULL, NULL, NULL), 0);
+	size = f.info.size;
+	sst_unref(t);
+	free_dir(&f);
+	model_free(&m);
+	return size;
+}
+
+/*
+ * A large value is stored where deflate would save less than a sixteenth, and
+ * deflated else, in level 0 as below.
+ */
+static void
+large_values_stored(void **state)
+{
+	const size_t len = 1000000;
+
+	(void)state;
+	for (int level = 1; level <= 6; level += 5)
+		for (unsigned share = 0; share < 2; share++) {
+			unsigned char *noise = (unsigned char *)malloc(len);
+			/* zeros, a fiftieth or a fifth of it */
+			size_t zeros = len / (share ? 5 : 50);
+			uint64_t size;
+
+			assert_non_null(noise);
+			for (size_t i = 0; i < len; i++)
+				noise[i] = (unsigned char)below(256);
+			memset(noise + 300000, 0, zeros);
+			size = size_with(slice_make(noise, len), level);
+			if (share)
+				assert_in_range(size, len - zeros,
+				                len - zeros / 2);
+			else
+				assert_in_range(size, len, len + 1000);
+		}
+}
+
 /* sst_info says what was written, of the file and of its entries. */
 static void
 info(void **state)
@@ -1431,6 +1486,7 @@ main(void)
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(round_trip_options),
 		cmocka_unit_test(big_values),
+		cmocka_unit_test(large_values_stored),
 		cmocka_unit_test(info),
 		cmocka_unit_test(info_encoding),
 		cmocka_unit_test(refusals),
