@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Arenas: chunks that double in size up to a huge page. What is large gets a
- * chunk of its own, beside the one in use, so that little is left over.
+ * Arenas: chunks that double in size up to a huge page. Large pieces stand in
+ * runs of huge pages, beside the chunk in use: alone in pages of the usual
+ * size, each page of a value would be a fault, which costs more than to copy
+ * it, and in single huge pages much would be left over. What is left over of a
+ * run is less than a huge page that was written to.
  */
 #include "base/arena.h"
 
@@ -10,9 +13,10 @@
 
 #include "base/huge.h"
 
-#define CHUNK_FIRST (16u << 10)    /* bytes of an arena's first chunk */
-#define CHUNK_MOST HUGE_BYTES      /* and of later ones, doubling up to this */
-#define CHUNK_OWN (CHUNK_MOST / 4) /* from here on, a chunk of its own */
+#define CHUNK_FIRST (16u << 10) /* bytes of an arena's first chunk */
+#define CHUNK_MOST HUGE_BYTES   /* and of later ones, doubling up to this */
+#define LARGE (CHUNK_MOST / 4)  /* from here on, in a run */
+#define RUN_SHARE 2u /* of a run; larger ones have a mapping of their own */
 
 /* From here on, a chunk is not malloc's, which would keep it when it is freed. */
 #define CHUNK_MAPPED ((size_t)128 << 10)
@@ -32,8 +36,11 @@ chunk_new(size_t size)
 
 	if (size == CHUNK_MOST)
 		c = huge_new();
+	else if (size == HUGE_RUN_BYTES)
+		c = huge_run_new();
 	else if (size >= CHUNK_MAPPED)
-		c = huge_map(size, ARENA_ALIGN);
+		c = huge_map(size,
+		             size >= CHUNK_MOST ? HUGE_BYTES : ARENA_ALIGN);
 	else
 		c = aligned_alloc(ARENA_ALIGN, size);
 	if (c)
@@ -46,48 +53,63 @@ chunk_free(struct arena_chunk *c)
 {
 	if (c->size == CHUNK_MOST)
 		huge_free(c);
+	else if (c->size == HUGE_RUN_BYTES)
+		huge_run_free(c);
 	else if (c->size >= CHUNK_MAPPED)
 		huge_unmap(c, c->size);
 	else
 		free(c);
 }
 
+/* Small pieces are taken from one place, large ones from another. */
+static void
+change_place(struct arena *a)
+{
+	unsigned char *at = a->at, *end = a->end;
+
+	a->at = a->other_at;
+	a->end = a->other_end;
+	a->other_at = at;
+	a->other_end = end;
+	a->large = !a->large;
+}
+
+/* The size of the chunk that the next `bytes` need. */
+static size_t
+chunk_size(struct arena *a, size_t bytes)
+{
+	size_t head = sizeof(struct arena_chunk), size = a->next_size;
+
+	if (!a->large) {
+		size = size ? size : CHUNK_FIRST;
+		if (size < CHUNK_MOST)
+			a->next_size = 2 * size;
+		if (size >= head + bytes)
+			return size;
+	} else if (bytes <= HUGE_RUN_BYTES / RUN_SHARE) {
+		return HUGE_RUN_BYTES;
+	}
+	return (head + bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+}
+
 bool
 arena_reserve(struct arena *a, size_t bytes)
 {
-	size_t size = a->next_size ? a->next_size : CHUNK_FIRST;
+	size_t size;
 	struct arena_chunk *c;
 
+	if ((bytes >= LARGE) != a->large)
+		change_place(a);
 	if ((size_t)(a->end - a->at) >= bytes)
 		return true;
-	if (a->kept_end) {
-		c = a->chunks;
-		if (a->at == c->data) { /* was never used */
-			a->chunks = c->next;
-			chunk_free(c);
-		}
-		a->at = a->kept_at;
-		a->end = a->kept_end;
-		a->kept_end = NULL;
-		if ((size_t)(a->end - a->at) >= bytes)
-			return true;
-	}
 	if (bytes > SIZE_MAX / 2)
 		return false;
-	if (bytes >= CHUNK_OWN || size < sizeof(*c) + bytes)
-		size = (sizeof(*c) + bytes + ARENA_ALIGN - 1) / ARENA_ALIGN *
-		       ARENA_ALIGN;
+	size = chunk_size(a, bytes);
 	c = chunk_new(size);
 	if (!c)
 		return false;
 	c->next = a->chunks;
 	a->chunks = c;
-	if (bytes >= CHUNK_OWN && a->at) {
-		a->kept_at = a->at;
-		a->kept_end = a->end;
-	} else if (size < CHUNK_MOST) {
-		a->next_size = 2 * size < CHUNK_MOST ? 2 * size : CHUNK_MOST;
-	}
 	a->at = c->data;
 	a->end = (unsigned char *)c + size;
 	return true;

@@ -19,8 +19,9 @@ struct arena {
 	struct arena_chunk *chunks; /* all, newest first */
 	size_t next_size;           /* of the next chunk */
 	unsigned char *at, *end;    /* what is free of the chunk in use */
-	unsigned char *kept_at;     /* while `at` is in a chunk for one big */
-	unsigned char *kept_end;    /* reservation: what is free of another */
+	unsigned char *other_at;    /* the same, of the chunk for large */
+	unsigned char *other_end;   /* pieces, or for small ones */
+	bool large;                 /* `at` is for large pieces */
 };
 
 /*
