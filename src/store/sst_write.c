@@ -14,22 +14,17 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/deflate_long.h"
 #include "base/planted.h"
 #include "store/bloom.h"
 #include "store/names.h"
 #include "store/sst_columns.h"
 #include "store/sst_format.h"
 #include "store/sst_parts.h"
+#include "store/sst_row.h"
 
 #define WRITE_BYTES (512u << 10) /* of one write(2) */
 #define TRIAL_EVERY 64u          /* blocks: in which form do they fit best? */
-#define PARTS_SHARE 16u  /* of a block: so much larger may it be in parts */
-#define LONG_BYTES 1024u /* of a row, for the encoder of long texts */
-#define LONG_SAMPLE (64u << 10)
-#define LONG_MATCHES 32u /* bytes a match: with more matches it is slower */
-#define LONG_SHARE 256u  /* of a row: so much larger may it make it below 0 */
-#define LONG_LEAST 16u   /* of a row: less is not worth inflating it */
+#define PARTS_SHARE 16u /* of a block: so much larger may it be in parts */
 #define WRITEBACK_BYTES (1u << 20) /* between two hints to the kernel */
 
 static const struct slice none;
@@ -48,7 +43,7 @@ struct sst_writer {
 	struct sst_options options;
 	struct deflater *deflater;            /* NULL: raw blocks */
 	struct deflate_parts *parts_deflater; /* the same */
-	struct deflate_long *long_deflater;   /* the same; made when needed */
+	struct sst_rows *rows;                /* the same */
 	struct err failure;                   /* code != 0: the file is lost */
 
 	struct buf out;   /* sealed bytes, not written yet */
@@ -65,8 +60,6 @@ struct sst_writer {
 	struct buf front;    /* packed: its numbers and keys */
 	struct buf trial;    /* a block that is only to be measured */
 	enum form form;      /* what the last trial said */
-	bool rows_long;      /* the same: long_deflater is the one for rows */
-	uint64_t rows;       /* blocks of one long entry so far */
 	struct deflate_part parts[SST_PARTS_MAX]; /* of a block on its way */
 
 	struct buf last_key; /* of the entry added last */
@@ -214,80 +207,6 @@ put_index_record(struct sst_writer *w, struct slice next, struct err *err)
 	return 0;
 }
 
-/* Appends raw to trial in place of what was there; *bytes: what it takes. */
-static int
-try_row(struct sst_writer *w, bool as_long, struct slice raw, size_t *bytes,
-        struct err *err)
-{
-	int code;
-
-	buf_clear(&w->trial);
-	code = as_long ? deflate_long_run(w->long_deflater, raw, &w->trial, err)
-	               : deflater_run(w->deflater, raw, &w->trial, err);
-	*bytes = code ? raw.len : w->trial.len;
-	return code < 0 ? code : 0;
-}
-
-/*
- * Which encoder is for long rows? In level 0 the faster one; below, the one
- * for long texts where it packs as well, as it does where there are hardly any
- * matches to be found. Neighbours are alike: one row in many tells, and of a
- * large one a piece of its middle.
- */
-static int
-choose_row_encoder(struct sst_writer *w, struct slice raw, struct err *err)
-{
-	size_t as_long, dense;
-	int code;
-
-	if (w->rows++ % TRIAL_EVERY)
-		return 0;
-	if (!w->long_deflater)
-		w->long_deflater = deflate_long_new();
-	if (!w->long_deflater)
-		return err_set(err, LSMKV_ENOMEM, "out of memory");
-	if (raw.len > LONG_SAMPLE)
-		raw = slice_make(raw.data + (raw.len - LONG_SAMPLE) / 2,
-		                 LONG_SAMPLE);
-	code = try_row(w, true, raw, &as_long, err);
-	if (code)
-		return code;
-	w->rows_long = deflate_long_matches(w->long_deflater) <=
-	               raw.len / LONG_MATCHES;
-	if (w->options.deflate_level <= DEFLATE_FAST || !w->rows_long)
-		return 0;
-	code = try_row(w, false, raw, &dense, err);
-	w->rows_long = as_long <= dense + dense / LONG_SHARE;
-	return code;
-}
-
-/*
- * Appends a row to out, deflated. LSMKV_END, and out unchanged, where that is
- * not worth it.
- */
-static int
-deflate_row(struct sst_writer *w, struct slice raw, struct err *err)
-{
-	size_t before = w->out.len;
-	int code;
-
-	if (!w->deflater)
-		return LSMKV_END;
-	if (raw.len < LONG_BYTES)
-		return deflater_run(w->deflater, raw, &w->out, err);
-	code = choose_row_encoder(w, raw, err);
-	if (code)
-		return code;
-	code = w->rows_long
-	               ? deflate_long_run(w->long_deflater, raw, &w->out, err)
-	               : deflater_run(w->deflater, raw, &w->out, err);
-	if (!code && w->out.len - before > raw.len - raw.len / LONG_LEAST) {
-		w->out.len = before;
-		code = LSMKV_END;
-	}
-	return code;
-}
-
 /* The only entry of a block: deflate has nothing to gain from columns. */
 static int
 put_row(struct sst_writer *w, const struct entry *e, uint32_t *stored,
@@ -304,7 +223,9 @@ put_row(struct sst_writer *w, const struct entry *e, uint32_t *stored,
 	at = put_varint(at, 1);
 	at = entry_encode(e, e->version, at);
 	w->raw.len = (size_t)(at - w->raw.data);
-	code = deflate_row(w, buf_slice(&w->raw), err);
+	code = w->rows ? sst_rows_deflate(w->rows, buf_slice(&w->raw), &w->out,
+	                                  err)
+	               : LSMKV_END;
 	if (!code)
 		return seal(w, start, SST_DEFLATED, w->raw.len, stored, err);
 	if (code == LSMKV_END)
@@ -617,7 +538,8 @@ sst_writer_open(struct sst_writer **out, struct fs_dir *dir, uint64_t number,
 		w->deflater = deflater_new(options->deflate_level);
 		w->parts_deflater = deflate_parts_new(options->deflate_level >
 		                                      DEFLATE_FAST);
-		if (!w->deflater || !w->parts_deflater) {
+		w->rows = sst_rows_new(w->deflater, options->deflate_level);
+		if (!w->deflater || !w->parts_deflater || !w->rows) {
 			code = err_set(err, LSMKV_ENOMEM, "out of memory");
 			goto failed;
 		}
@@ -785,9 +707,9 @@ sst_writer_abort(struct sst_writer *w)
 		/* If this fails, the next start removes it. */
 		(void)fs_unlink(w->dir, name_sst_tmp(w->number, name), NULL);
 	}
-	deflater_free(w->deflater);
+	sst_rows_free(w->rows);
 	deflate_parts_free(w->parts_deflater);
-	deflate_long_free(w->long_deflater);
+	deflater_free(w->deflater);
 	sst_info_release(&w->props.info);
 	buf_release(&w->out);
 	buf_release(&w->open);
