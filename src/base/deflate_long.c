@@ -395,6 +395,7 @@ deflate_long_run(struct deflate_long *d, struct slice text, struct buf *out,
 	uint32_t adler;
 	size_t packed;
 
+	begin_text(d);
 	/* Places are counted in 32 bits. */
 	if (text.len < 2 || text.len > UINT32_MAX / 4)
 		return LSMKV_END;
@@ -403,7 +404,6 @@ deflate_long_run(struct deflate_long *d, struct slice text, struct buf *out,
 		return LSMKV_ENOMEM;
 	start = b.at = out->data + out->len;
 	b.end = start + worst;
-	begin_text(d);
 	block.least = least_match(text.data, text.len);
 	deflate_put(&b, DEFLATE_ZLIB_HEAD, 16);
 	drain(&b);

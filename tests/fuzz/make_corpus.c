@@ -579,6 +579,42 @@ make_parts(void)
 	make_stream_in_parts("stream-of-runs", slice_make(text, sizeof(text)));
 }
 
+/* Texts for the encoder of long ones: steps, see fuzz_long.c. */
+static void
+make_long(void)
+{
+	static const struct {
+		const char *name, *steps;
+		size_t len;
+	} text[] = {
+#define STEPS(s) s, sizeof(s) - 1
+		{ "words", STEPS("\x7ckey value, block of a key; again"
+		                 "\xfe\0\x1d\xfe\0\x03") },
+		/* Blocks that are stored between others. */
+		{ "noise-in-runs",
+		  STEPS("\xe3x\xe3y\xe3z\xfd\xff\xfd\xff\xe3x\xe3x\xfd\xff") },
+		{ "noise-of-four", STEPS("\xfd\3\xfd\3\x41\3") },
+		{ "noise-of-95",
+		  STEPS("\xfd\x5e\xfd\x5e\xfe\x7f\xff\xfe\xff\xff") },
+		/* 65535 bytes, and 65536. */
+		{ "around-a-block",
+		  STEPS("\xf9\x5f\xfa\0\x0f\x38just one block."
+		        "\xff"
+		        "\xf9\x5f\xfa\0\x0f\x3c"
+		        "and a byte more.") },
+		/* The second is like the first, and the third is noise. */
+		{ "three-texts",
+		  STEPS("\x3d\x20\x52\1\2\xff\x3d\x20\xff\xfd\xff") },
+		/* All bytes, among many of which there are two. */
+		{ "rare-bytes", STEPS("\xf1\1\x05\xff\x3d\1") },
+#undef STEPS
+	};
+
+	for (size_t i = 0; i < sizeof(text) / sizeof(*text); i++)
+		save("long", text[i].name, slice_make(NULL, 0),
+		     slice_make(text[i].steps, text[i].len));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -589,6 +625,7 @@ main(int argc, char **argv)
 	top = argv[1];
 	make_streams();
 	make_parts();
+	make_long();
 	make_texts();
 	for (int off = 0; off < 2; off++) {
 		fuzz_crc_off = off;

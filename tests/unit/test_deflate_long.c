@@ -19,7 +19,17 @@
 #define MOST (1u << 20)
 
 /* Kinds of text. */
-enum kind { ZEROS, NOISE, PRINTABLE, HALF_AGAIN, WORDS, FOUR, KINDS };
+enum kind {
+	ZEROS,
+	NOISE,
+	PRINTABLE,
+	HALF_AGAIN,
+	WORDS,
+	FOUR,
+	NOISE_INSIDE, /* blocks that are stored, behind others */
+	RARE,         /* literals whose codewords are as long as they may be */
+	KINDS
+};
 
 static uint32_t
 random_of(uint32_t *x)
@@ -58,6 +68,16 @@ fill(unsigned char *text, size_t len, enum kind kind, uint32_t seed)
 			if (!*word)
 				word = words[random_of(&x) >> 7 & 3];
 			text[i] = (unsigned char)*word++;
+			break;
+		case NOISE_INSIDE:
+			text[i] = i / 3 < len / 9 || i / 3 > len / 4
+			                  ? (unsigned char)(i % 7)
+			                  : (unsigned char)(random_of(&x) >> 9);
+			break;
+		case RARE:
+			text[i] = (unsigned char)(random_of(&x) >> 9);
+			if (i % 65535 > 600)
+				text[i] &= 1;
 			break;
 		case FOUR:
 		default:
@@ -149,12 +169,48 @@ it_packs(void **state)
 	assert_true(packed(WORDS, MOST) < MOST / 5);
 }
 
+/* Of the last text alone. */
+static void
+matches_are_counted(void **state)
+{
+	struct deflate_long *d = deflate_long_new();
+	unsigned char *text = malloc(MOST);
+	struct buf out = BUF_INIT;
+
+	(void)state;
+	assert_non_null(d);
+	assert_non_null(text);
+	for (unsigned times = 0; times < 2; times++) {
+		fill(text, MOST, NOISE, 1);
+		assert_int_equal(
+			deflate_long_run(d, slice_make(text, MOST), &out, NULL),
+			LSMKV_END);
+		assert_true(deflate_long_matches(d) < 100);
+		fill(text, MOST, WORDS, 1);
+		buf_clear(&out);
+		assert_int_equal(
+			deflate_long_run(d, slice_make(text, MOST), &out, NULL),
+			0);
+		assert_in_range(deflate_long_matches(d), MOST / 100, MOST / 4);
+		/* Also of one that is too short for any. */
+		assert_int_equal(
+			deflate_long_run(d, slice_make(text, 1), &out, NULL),
+			LSMKV_END);
+		assert_int_equal(deflate_long_matches(d), 0);
+		buf_clear(&out);
+	}
+	buf_release(&out);
+	free(text);
+	deflate_long_free(d);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(zlib_reads_them),
 		cmocka_unit_test(it_packs),
+		cmocka_unit_test(matches_are_counted),
 	};
 
 	return cmocka_run_group_tests_name("deflate_long", tests, NULL, NULL);
