@@ -13,6 +13,7 @@
 
 #include "base/codec.h"
 #include "base/deflate_code.h"
+#include "base/planted.h"
 
 #define BLOCK_TEXT 65535u /* what a stored block has at most */
 #define WINDOW (32u << 10)
@@ -283,8 +284,10 @@ static inline void
 put_literals(const struct deflate_long *d, struct deflate_bits *b,
              const unsigned char *at, size_t n)
 {
-	for (; n >= LITERALS; n -= LITERALS, at += LITERALS) {
-		for (unsigned i = 0; i < LITERALS; i++)
+	const unsigned once = LITERALS + PLANTED("deflate_long.drains_late");
+
+	for (; n >= once; n -= once, at += once) {
+		for (unsigned i = 0; i < once; i++)
 			put_word(b, d->literal_word[at[i]]);
 		drain(b);
 	}
@@ -329,7 +332,8 @@ put_stored(const struct block *block, struct deflate_bits *b)
 	uint32_t len = block->end - block->begin;
 
 	deflate_put(b, block->last, 3); /* of type 0 */
-	b->count = (b->count + 7) / 8 * 8;
+	if (!PLANTED("deflate_long.stores_unaligned"))
+		b->count = (b->count + 7) / 8 * 8;
 	drain(b);
 	deflate_put(b, len | (uint64_t)(len ^ 0xffff) << 16, 32);
 	drain(b);
@@ -381,7 +385,8 @@ begin_text(struct deflate_long *d)
 		d->base = 1;
 	}
 	d->misses = 0;
-	d->matches = 0;
+	if (!PLANTED("deflate_long.sums_matches"))
+		d->matches = 0;
 }
 
 int
