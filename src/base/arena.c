@@ -4,7 +4,10 @@
  * runs of huge pages, beside the chunk in use: alone in pages of the usual
  * size, each page of a value would be a fault, which costs more than to copy
  * it, and in single huge pages much would be left over. What is left over of a
- * run is less than a huge page that was written to.
+ * run is less than a huge page that was written to, and arena_touched counts it.
+ *
+ * Runs go back to the system at once: kept like single huge pages, they were
+ * resident, until the kernel took them, beside the memtables that came next.
  */
 #include "base/arena.h"
 
@@ -16,6 +19,7 @@
 #define CHUNK_FIRST (16u << 10) /* bytes of an arena's first chunk */
 #define CHUNK_MOST HUGE_BYTES   /* and of later ones, doubling up to this */
 #define LARGE (CHUNK_MOST / 4)  /* from here on, in a run */
+#define RUN_BYTES (8 * HUGE_BYTES)
 #define RUN_SHARE 2u /* of a run; larger ones have a mapping of their own */
 
 /* From here on, a chunk is not malloc's, which would keep it when it is freed. */
@@ -36,8 +40,6 @@ chunk_new(size_t size)
 
 	if (size == CHUNK_MOST)
 		c = huge_new();
-	else if (size == HUGE_RUN_BYTES)
-		c = huge_run_new();
 	else if (size >= CHUNK_MAPPED)
 		c = huge_map(size,
 		             size >= CHUNK_MOST ? HUGE_BYTES : ARENA_ALIGN);
@@ -53,8 +55,6 @@ chunk_free(struct arena_chunk *c)
 {
 	if (c->size == CHUNK_MOST)
 		huge_free(c);
-	else if (c->size == HUGE_RUN_BYTES)
-		huge_run_free(c);
 	else if (c->size >= CHUNK_MAPPED)
 		huge_unmap(c, c->size);
 	else
@@ -86,8 +86,8 @@ chunk_size(struct arena *a, size_t bytes)
 			a->next_size = 2 * size;
 		if (size >= head + bytes)
 			return size;
-	} else if (bytes <= HUGE_RUN_BYTES / RUN_SHARE) {
-		return HUGE_RUN_BYTES;
+	} else if (bytes <= RUN_BYTES / RUN_SHARE) {
+		return RUN_BYTES;
 	}
 	return (head + bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
 }
@@ -112,7 +112,22 @@ arena_reserve(struct arena *a, size_t bytes)
 	a->chunks = c;
 	a->at = c->data;
 	a->end = (unsigned char *)c + size;
+	if (a->large)
+		a->touched = (unsigned char *)c;
 	return true;
+}
+
+size_t
+arena_touched_large(struct arena *a)
+{
+	size_t rest = -(uintptr_t)a->at % HUGE_BYTES, more;
+
+	/* The end of a mapping of its own need not be that of a huge page. */
+	if (rest > (size_t)(a->end - a->at))
+		rest = (size_t)(a->end - a->at);
+	more = (size_t)(a->at + rest - a->touched);
+	a->touched += more;
+	return more;
 }
 
 void

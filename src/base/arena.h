@@ -22,6 +22,8 @@ struct arena {
 	unsigned char *other_at;    /* the same, of the chunk for large */
 	unsigned char *other_end;   /* pieces, or for small ones */
 	bool large;                 /* `at` is for large pieces */
+	unsigned char *touched;     /* of the chunk for these: up to here it
+				       was told by arena_touched */
 };
 
 /*
@@ -43,6 +45,19 @@ arena_take(struct arena *a, size_t bytes)
 	assert((size_t)(a->end - at) >= bytes);
 	a->at += bytes;
 	return at;
+}
+
+size_t arena_touched_large(struct arena *a);
+
+/*
+ * How much more memory is in use, now that `bytes` were taken since the last
+ * call and the last arena_reserve: as many, or, of large pieces, all of each
+ * huge page that they are the first in.
+ */
+static inline size_t
+arena_touched(struct arena *a, size_t bytes)
+{
+	return a->large ? arena_touched_large(a) : bytes;
 }
 
 #endif

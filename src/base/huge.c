@@ -6,17 +6,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define KEEP_MOST 32u /* huge pages: 64 MiB */
-
-/* Freed memory of one size, for the next to come. */
-struct kept {
-	void *at[KEEP_MOST];
-	unsigned count;
-};
+#define KEEP_MOST 32u /* 64 MiB */
 
 static struct {
 	pthread_mutex_t mutex;
-	struct kept single, runs;
+	void *kept[KEEP_MOST]; /* freed */
+	unsigned count;
 } pool = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
 static unsigned char *
@@ -62,84 +57,46 @@ huge_unmap(void *at, size_t len)
 		munmap(at, len);
 }
 
-/* One of those that are kept, or NULL. */
-static void *
-take_kept(struct kept *kept)
-{
-	void *at = NULL;
-
-	pthread_mutex_lock(&pool.mutex);
-	if (kept->count)
-		at = kept->at[--kept->count];
-	pthread_mutex_unlock(&pool.mutex);
-	return at;
-}
-
-/*
- * Keeps it, unless so much is kept that one more, of either size, would be
- * more than KEEP_MOST huge pages.
- */
-static void
-keep(struct kept *kept, void *at, size_t bytes)
-{
-	unsigned pages = (unsigned)(bytes / HUGE_BYTES), most;
-
-	if (!at)
-		return;
-	/* Before it is kept: from then on it may be in use again. */
-	madvise(at, bytes, MADV_FREE);
-	pthread_mutex_lock(&pool.mutex);
-	most = pool.single.count +
-	       pool.runs.count * (unsigned)(HUGE_RUN_BYTES / HUGE_BYTES);
-	if (most + pages <= KEEP_MOST) {
-		kept->at[kept->count++] = at;
-		at = NULL;
-	}
-	pthread_mutex_unlock(&pool.mutex);
-	if (at)
-		munmap(at, bytes);
-}
-
-static void
-trim(struct kept *kept, size_t bytes)
-{
-	void *at;
-
-	while ((at = take_kept(kept)))
-		munmap(at, bytes);
-}
-
 void *
 huge_new(void)
 {
-	void *huge = take_kept(&pool.single);
+	void *huge = NULL;
 
+	pthread_mutex_lock(&pool.mutex);
+	if (pool.count)
+		huge = pool.kept[--pool.count];
+	pthread_mutex_unlock(&pool.mutex);
 	return huge ? huge : huge_map(HUGE_BYTES, HUGE_BYTES);
-}
-
-void
-huge_free(void *huge)
-{
-	keep(&pool.single, huge, HUGE_BYTES);
-}
-
-void *
-huge_run_new(void)
-{
-	void *run = take_kept(&pool.runs);
-
-	return run ? run : huge_map(HUGE_RUN_BYTES, HUGE_BYTES);
-}
-
-void
-huge_run_free(void *run)
-{
-	keep(&pool.runs, run, HUGE_RUN_BYTES);
 }
 
 void
 huge_trim(void)
 {
-	trim(&pool.single, HUGE_BYTES);
-	trim(&pool.runs, HUGE_RUN_BYTES);
+	void *huge;
+
+	do {
+		huge = NULL;
+		pthread_mutex_lock(&pool.mutex);
+		if (pool.count)
+			huge = pool.kept[--pool.count];
+		pthread_mutex_unlock(&pool.mutex);
+		huge_unmap(huge, HUGE_BYTES);
+	} while (huge);
+}
+
+void
+huge_free(void *huge)
+{
+	if (!huge)
+		return;
+	/* Before it is kept: from then on it may be in use again. */
+	madvise(huge, HUGE_BYTES, MADV_FREE);
+	pthread_mutex_lock(&pool.mutex);
+	if (pool.count < KEEP_MOST) {
+		pool.kept[pool.count++] = huge;
+		huge = NULL;
+	}
+	pthread_mutex_unlock(&pool.mutex);
+	if (huge)
+		munmap(huge, HUGE_BYTES);
 }

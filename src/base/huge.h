@@ -13,21 +13,12 @@
 
 #include <stddef.h>
 
-#define HUGE_BYTES ((size_t)2 << 20)      /* of one */
-#define HUGE_RUN_BYTES ((size_t)16 << 20) /* of a run of them */
+#define HUGE_BYTES ((size_t)2 << 20) /* of one */
 
 /* HUGE_BYTES of anything, on a boundary of as many; NULL: out of memory. */
 void *huge_new(void);
 void huge_free(void *huge); /* NULL allowed */
-
-/*
- * The same, of HUGE_RUN_BYTES in a row, for pieces that would leave much of a
- * single one unused. What was never written to takes no memory.
- */
-void *huge_run_new(void);
-void huge_run_free(void *run); /* NULL allowed */
-
-void huge_trim(void); /* gives back all that is kept */
+void huge_trim(void);       /* gives back all that is kept */
 
 /*
  * len > 0 zero bytes on a boundary of `align`, a power of two and at most

@@ -468,7 +468,7 @@ memtable_add(struct memtable *m, const struct entry *e)
 		tree_insert(m, &path, 0, at, t.prefix, n, NULL);
 	}
 
-	count(&m->bytes, size);
+	count(&m->bytes, arena_touched(&m->nodes, size));
 	count(&m->entries, 1);
 	if (e->kind == ENTRY_TOMBSTONE)
 		count(&m->tombstones, 1);

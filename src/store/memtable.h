@@ -44,7 +44,8 @@ int memtable_get(struct memtable *m, struct slice key, uint64_t version,
 int memtable_iter_new(struct iter **out, struct memtable *m, struct err *err);
 
 uint64_t memtable_segment(const struct memtable *m);
-size_t memtable_bytes(const struct memtable *m); /* of memory in use */
+/* Of memory in use; of large entries, all of the huge pages they began. */
+size_t memtable_bytes(const struct memtable *m);
 uint64_t memtable_entries(const struct memtable *m);
 uint64_t memtable_tombstones(const struct memtable *m);
 uint64_t memtable_max_version(const struct memtable *m); /* 0: empty */

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "base/huge.h"
+
 #define PIECES 2000u
 #define BIG (3u << 20) /* bytes; more than any chunk */
 
@@ -101,6 +103,40 @@ too_much_is_refused(void **state)
 	arena_release(&a);
 }
 
+/* Of small pieces their bytes count, of large ones the huge pages they begin. */
+static void
+touched_is_counted(void **state)
+{
+	const size_t large = HUGE_BYTES / 2, run = 8 * HUGE_BYTES;
+	const size_t own = run / 2 + 64;
+	struct arena a = { 0 };
+
+	(void)state;
+	take(&a, 64);
+	assert_int_equal(arena_touched(&a, 64), 64);
+	take(&a, large);
+	assert_int_equal(arena_touched(&a, large), HUGE_BYTES);
+	/* A small one between two large ones changes nothing for them. */
+	take(&a, 100);
+	assert_int_equal(arena_touched(&a, 100), 100);
+	/* Behind a head, the second one ends in the next huge page. */
+	take(&a, large);
+	assert_int_equal(arena_touched(&a, large), HUGE_BYTES);
+	take(&a, large);
+	assert_int_equal(arena_touched(&a, large), 0);
+	take(&a, 2 * HUGE_BYTES);
+	assert_int_equal(arena_touched(&a, 2 * HUGE_BYTES), 2 * HUGE_BYTES);
+	/* The rest of a run, then another run. */
+	take(&a, run / 2);
+	assert_int_equal(arena_touched(&a, run / 2), run / 2);
+	take(&a, run / 2);
+	assert_int_equal(arena_touched(&a, run / 2), run / 2 + HUGE_BYTES);
+	/* A mapping of its own, no longer than it must be. */
+	take(&a, own);
+	assert_in_range(arena_touched(&a, own), own, own + 4096);
+	arena_release(&a);
+}
+
 int
 main(void)
 {
@@ -110,6 +146,7 @@ main(void)
 		cmocka_unit_test(big_ones_waste_nothing),
 		cmocka_unit_test(room_is_not_lost),
 		cmocka_unit_test(too_much_is_refused),
+		cmocka_unit_test(touched_is_counted),
 	};
 
 	return cmocka_run_group_tests_name("arena", tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -31,6 +32,14 @@
 
 #define KEYS 110000u
 #define VALUE 600u /* bytes: all together four times the cap */
+/* Large ones, through a store of LARGE_CAP. */
+#define LARGE_CAP (32u * MB)
+#define LARGE_KEYS 200u
+#define LARGE_VALUE 1000000u
+/* Beside what small ones need: a value each in what is logged, and in the
+   block that is written and that is read, as it is and deflated. */
+#define LARGE_BESIDE (6u * LARGE_VALUE)
+
 #define READERS 4u
 #define READS 20000u
 
@@ -78,14 +87,18 @@ make_key(uint64_t i, char *to, size_t len)
 
 /* Half of it does not compress. */
 static void
-make_value(uint64_t i, unsigned round, unsigned char *to)
+fill_value(uint64_t x, unsigned char *to, size_t len)
 {
-	uint64_t x = scatter(i) ^ round;
-
-	for (size_t at = 0; at < VALUE; at++) {
+	for (size_t at = 0; at < len; at++) {
 		x = x * 6364136223846793005u + 1442695040888963407u;
 		to[at] = at % 2 ? (unsigned char)(x >> 56) : 'x';
 	}
+}
+
+static void
+make_value(uint64_t i, unsigned round, unsigned char *to)
+{
+	fill_value(scatter(i) ^ round, to, VALUE);
 }
 
 static void
@@ -231,25 +244,28 @@ read_and_write(struct fixture *f)
 }
 
 static void
-check(const char *what, uint64_t before)
+check_cap(const char *what, uint64_t before, unsigned cap)
 {
 	uint64_t now = peak();
 
 	print_message("%s: %.1f MB at most\n", what, (double)now / MB);
-	if (now > before + CAP + BESIDE)
+	if (now > before + cap + BESIDE)
 		fail_msg("%s: %.1f MB, over %.1f + %u + %u", what,
-		         (double)now / MB, (double)before / MB, CAP / MB,
+		         (double)now / MB, (double)before / MB, cap / MB,
 		         BESIDE / MB);
 }
 
-/* Filled, overwritten, read and scanned with four times as much as the cap. */
 static void
-memory_is_a_cap(void **state)
+check(const char *what, uint64_t before)
+{
+	check_cap(what, before, CAP);
+}
+
+static struct fixture *
+make_fixture(uint64_t cap)
 {
 	struct fixture *f;
-	uint64_t before;
 
-	(void)state;
 	if (SANITIZED) {
 		print_message("skipped: a sanitizer has memory of its own\n");
 		skip();
@@ -262,10 +278,20 @@ memory_is_a_cap(void **state)
 	log_set_level(LOG_LEVEL_ERROR);
 	mallopt(M_ARENA_MAX, 1); /* as lsmkv.fcgi does */
 	f = fixture_new();
-	f->options.memory_bytes = CAP;
+	f->options.memory_bytes = cap;
 	f->options.sync = SYNC_NONE;
 	f->options.compactor.helper = getenv("LSMKV_HELPER");
-	before = peak();
+	return f;
+}
+
+/* Filled, overwritten, read and scanned with four times as much as the cap. */
+static void
+memory_is_a_cap(void **state)
+{
+	struct fixture *f = make_fixture(CAP);
+	uint64_t before = peak();
+
+	(void)state;
 	open_store(f);
 	write_all(f, 0);
 	check("filled", before);
@@ -287,12 +313,71 @@ memory_is_a_cap(void **state)
 	fixture_free(f);
 }
 
+/* The same with values that stand in blocks of their own, and in huge pages
+   while they are in memtables. */
+static void
+large_values(void **state)
+{
+	struct fixture *f = make_fixture(LARGE_CAP);
+	uint64_t before = peak();
+	unsigned char *value = malloc(LARGE_VALUE);
+	struct buf got = BUF_INIT;
+	struct entry_info info;
+	struct err err = ERR_INIT;
+	char key[32];
+
+	(void)state;
+	assert_non_null(value);
+	open_store(f);
+	for (uint64_t i = 0; i < LARGE_KEYS; i++) {
+		struct op op = { .kind = ENTRY_BYTES };
+		int rc;
+
+		fill_value(scatter(i), value, LARGE_VALUE);
+		op.key = make_key(i, key, sizeof(key));
+		op.value = slice_make(value, LARGE_VALUE);
+		while ((rc = store_write(f->store, &op, 1, NULL, &err)) ==
+		       LSMKV_ESTALLED)
+			clock_sleep_us(1000);
+		if (rc)
+			fail_msg("%s", err.message);
+	}
+	check_cap("filled with large values", before + LARGE_BESIDE, LARGE_CAP);
+	for (uint64_t i = 0; i < LARGE_KEYS; i++) {
+		fill_value(scatter(i), value, LARGE_VALUE);
+		assert_int_equal(store_get(f->store,
+		                           make_key(i, key, sizeof(key)), 0,
+		                           &got, &info, &err),
+		                 0);
+		assert_int_equal(got.len, LARGE_VALUE);
+		assert_memory_equal(got.data, value, LARGE_VALUE);
+	}
+	check_cap("large values read", before + LARGE_BESIDE, LARGE_CAP);
+	buf_release(&got);
+	free(value);
+	fixture_free(f);
+}
+
+/* Each in a process of its own: what malloc keeps of the first, and what was
+   resident for it, would be counted to the second. */
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_is_a_cap),
 	};
+	const struct CMUnitTest large[] = {
+		cmocka_unit_test(large_values),
+	};
+	int failed;
 
-	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+	if (argc > 1)
+		return cmocka_run_group_tests_name("memory: large values",
+		                                   large, NULL, NULL);
+	failed = cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+	if (failed)
+		return failed;
+	execl("/proc/self/exe", argv[0], "large", (char *)NULL);
+	perror("/proc/self/exe");
+	return 1;
 }
