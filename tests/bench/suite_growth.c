@@ -23,7 +23,7 @@
 static bool
 fill(struct session *s, const char *name)
 {
-	struct load *l = calloc(1, sizeof(*l));
+	struct load *l = load_new(1);
 	uint64_t start = now_ns(), done;
 
 	*l = (struct load){ .session = s,

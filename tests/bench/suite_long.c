@@ -52,7 +52,7 @@ tell_points(const struct timeline *writes, const struct timeline *reads,
 static double
 read_idle(struct session *s, const char *name)
 {
-	struct load *l = calloc(1, sizeof(*l));
+	struct load *l = load_new(1);
 	double p999;
 
 	*l = (struct load){ .session = s, .kind = READ, .count = UINT64_MAX };
@@ -72,7 +72,7 @@ suite_long(const struct bench_engine *e, const char *dir)
 	struct data data = { .entries = before + count,
 		             .value_len = settings.value_len };
 	static _Atomic int stop;
-	struct load *w = calloc(1, sizeof(*w)), *r = calloc(1, sizeof(*r));
+	struct load *w = load_new(1), *r = load_new(1);
 	struct session s;
 	uint64_t start, end, written;
 	double idle, beside, raw;

@@ -168,7 +168,7 @@ suite_mixed(const struct bench_engine *e, const char *dir)
 	const struct data data = data_as_set();
 	static _Atomic int stop;
 	struct session s;
-	struct load *writer = calloc(1, sizeof(*writer));
+	struct load *writer = load_new(1);
 	uint64_t start;
 
 	session_init(&s, e, dir, &data, CACHE_AS_SET, false);

@@ -37,7 +37,7 @@ fill_and_kill(struct session *s, uint64_t entries, unsigned beyond_us)
 	fflush(NULL);
 	pid = fork();
 	if (!pid) {
-		struct load *l = calloc(1, sizeof(*l));
+		struct load *l = load_new(1);
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(pipes[0]);

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/measure.h"
 #include "bench/workload.h"
@@ -146,6 +147,17 @@ run(void *arg)
 	return NULL;
 }
 
+struct load *
+load_new(unsigned count)
+{
+	size_t bytes = count * sizeof(struct load);
+	struct load *l = aligned_alloc(_Alignof(struct load), bytes);
+
+	if (!l)
+		bench_die("bench", "loads", "no memory");
+	return memset(l, 0, bytes);
+}
+
 void
 load_start(struct load *l)
 {
@@ -168,7 +180,7 @@ load_join(struct load *l)
 static double
 run_all(const struct load *like, unsigned threads, struct histogram *sum)
 {
-	struct load *loads = calloc(threads, sizeof(*loads));
+	struct load *loads = load_new(threads);
 	uint64_t start = now_ns(), done = 0;
 
 	for (unsigned t = 0; t < threads; t++) {

@@ -23,9 +23,12 @@ enum load_kind {
 	READ_MISSING, /* of keys that were never written */
 };
 
-/* What one thread does. The outcome is its own until it has ended. */
+/*
+ * What one thread does. The outcome is its own until it has ended; two of them
+ * share no cache line, nor one that the processor fetches along with it.
+ */
 struct load {
-	struct session *session;
+	_Alignas(128) struct session *session;
 	enum load_kind kind;
 	uint64_t from;             /* FILL: the first entry */
 	uint64_t count;            /* operations; ends after them, */
@@ -39,6 +42,7 @@ struct load {
 	pthread_t thread;
 };
 
+struct load *load_new(unsigned count); /* zeroed; to be freed */
 void load_start(struct load *l);
 void load_join(struct load *l);
 
