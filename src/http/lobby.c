@@ -12,7 +12,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -22,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/processors.h"
 #include "http/lobby.h"
 
 #define NS_PER_MS 1000000ull
@@ -453,18 +453,6 @@ open_epoll(struct lobby *l, struct err *err)
 	return 0;
 }
 
-/* That we may use, at least two: one may be slow. */
-static unsigned
-processors(void)
-{
-	cpu_set_t set;
-	int n = 2;
-
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = CPU_COUNT(&set);
-	return n < 2 ? 2 : (unsigned)n;
-}
-
 int
 lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
            struct err *err)
@@ -479,7 +467,9 @@ lobby_open(struct lobby **out, int listen_fd, unsigned timeout_ms,
 	l->listen_fd = listen_fd;
 	l->timeout_ms = timeout_ms;
 	l->epoll_fd = l->stop_fd = l->call_fd = -1;
-	l->seats = processors();
+	l->seats = processors_allowed();
+	if (l->seats < 2) /* one may be slow */
+		l->seats = 2;
 	LIST_INIT(&l->waiting);
 	STAILQ_INIT(&l->ready);
 	SLIST_INIT(&l->spare);

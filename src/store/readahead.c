@@ -6,10 +6,10 @@
  * ready, and then to the iterator. The pool's mutex guards all that says who
  * owns what; a run's content is its owner's.
  */
+#include "base/processors.h"
 #include "store/readahead.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -75,11 +75,8 @@ struct readahead_pool {
 void
 readahead_options_init(struct readahead_options *options)
 {
-	cpu_set_t set;
-	unsigned processors = 1;
+	unsigned processors = processors_allowed();
 
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		processors = (unsigned)CPU_COUNT(&set);
 	options->after = 32;
 	options->processors = processors;
 	options->threads = processors - 1 < READAHEAD_THREADS_MAX

@@ -13,7 +13,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -25,6 +24,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/processors.h"
 #include "http/listen.h"
 #include "lib/fake_engine.h"
 #include "lib/fastcgi.h"
@@ -97,12 +97,9 @@ setup_pair(void **state)
 static unsigned
 seats(void)
 {
-	cpu_set_t set;
-	int n = 2;
+	unsigned n = processors_allowed();
 
-	if (!sched_getaffinity(0, sizeof(set), &set))
-		n = CPU_COUNT(&set);
-	return n < 2 ? 2 : (unsigned)n;
+	return n < 2 ? 2 : n;
 }
 
 /* With a worker more than that. */
@@ -1094,6 +1091,29 @@ test_deletes_of_one_key(void **state)
 	buf_release(&b);
 }
 
+/*
+ * A peer that sends its next request before it has the answer gets that one
+ * answer, and no connection that is out of step.
+ */
+static void
+test_request_too_soon(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = BUF_INIT, answer = BUF_INIT;
+	int fd = client_connect(f);
+	char byte;
+
+	put_request(&b, true, "POST", "/set", "", PAIR);
+	put_request(&b, true, "GET", "/get", "key=none", NULL);
+	client_send(fd, b.data, b.len);
+	assert_true(client_answer(fd, &answer));
+	assert_int_equal(status_of(&answer), 200);
+	assert_int_equal(recv(fd, &byte, 1, 0), 0);
+	close(fd);
+	buf_release(&answer);
+	buf_release(&b);
+}
+
 /* Takes all descriptors that are left away, until it is undone. */
 static void
 no_more_descriptors(struct rlimit *before)
@@ -1547,6 +1567,7 @@ main(void)
 		                                setup_hasty, teardown),
 		cmocka_unit_test_setup_teardown(test_stop_after_slow_delete,
 		                                setup_single, teardown),
+		TEST(test_request_too_soon),
 		TEST(test_no_descriptor_leaks),
 		TEST(test_listen),
 	};

@@ -18,7 +18,6 @@
 #include <fcgiapp.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/processors.h"
 #include "http/fcgi.h"
 
 #define BODY_MAX (1u << 20)
@@ -172,21 +172,10 @@ alone_run(void *arg)
 	return NULL;
 }
 
-static unsigned
-processors(void)
-{
-	cpu_set_t allowed;
-	int n = 1;
-
-	if (!sched_getaffinity(0, sizeof(allowed), &allowed))
-		n = CPU_COUNT(&allowed);
-	return n < 1 ? 1 : (unsigned)n;
-}
-
 static int
 alone_start(struct err *err)
 {
-	unsigned threads = processors();
+	unsigned threads = processors_allowed();
 	static int set;
 	struct epoll_event event = {
 		.events = EPOLLIN | EPOLLEXCLUSIVE,
