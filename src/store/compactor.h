@@ -7,8 +7,10 @@
  * progress, verifies what it made (every rule of sst_check, and the sum:
  * entries in = out + shadowed + expired + tombstones), and installs it. A
  * failure of any kind removes the outputs, is logged and counted, and the job
- * is tried again after a delay that doubles from 1 s to 60 s. Nothing of what
- * happens here can lose data: inputs stay until the new MANIFEST is durable.
+ * is tried again after a delay that doubles from retry_ms to 60 s. On a full
+ * disk jobs that ask for less go on meanwhile, and more room ends the delay.
+ * Nothing of what happens here can lose data: inputs stay until the new
+ * MANIFEST is durable.
  */
 #ifndef LSMKV_STORE_COMPACTOR_H
 #define LSMKV_STORE_COMPACTOR_H
@@ -22,6 +24,7 @@ struct compactor_options {
 	uint64_t file_bytes;    /* target size of an output SST */
 	unsigned level0_files;  /* this many in level 0 are worth a job */
 	unsigned silence_ms;    /* helper is killed after this much silence */
+	unsigned retry_ms;      /* a job that failed rests so long at first */
 	unsigned reclaim_ms;    /* how long tombstones and expired entries
 				    may rest before they get a job of their
 				    own */

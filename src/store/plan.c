@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Choosing the next compaction; plan.h tells the policy.
- *
- * What holds of every plan: for each input, all that is older and overlaps it
- * in level 0, and all that overlaps it in the output level, is an input too;
- * levels in between overlap no input above them. So the output may take its
- * place in the tree, and only what lies deeper than the output level can hide
- * older versions of its keys. Runs in the compactor's thread and in tests.
+ * Choosing the next compaction; plan.h tells the policy, plan_inputs.h what
+ * comes along with a choice. Runs in the compactor's thread and in tests.
  */
 #include <stdlib.h>
 
-#include "store/plan.h"
+#include "base/planted.h"
+#include "store/plan_inputs.h"
 
 #define DEPTH 10u      /* a level is this many times the one above */
-#define EXPAND 25u     /* a job grows to this many files' bytes for free */
 #define SWEEP_FILES 4u /* files' bytes of the upper level a sweep's job takes */
 #define DENSE 0.5      /* this share of garbage is plenty */
 
 #define SETTLE_BYTES_PER_MS 4000u /* a settling job waits for its size */
-
-/* Of neighbours, those that are at most so many times what came so far. */
-#define JOIN_TIMES 4u
-#define JOIN_FILES 256u /* and no more of them than these */
-
-/* ---- collecting inputs ---- */
 
 void
 plan_release(struct plan *p)
@@ -34,12 +23,6 @@ plan_release(struct plan *p)
 	*p = (struct plan)PLAN_INIT;
 }
 
-void
-plan_sweep_release(struct plan_sweep *sweep)
-{
-	buf_release(&sweep->key);
-}
-
 const char *
 plan_why_word(enum plan_why why)
 {
@@ -47,248 +30,6 @@ plan_why_word(enum plan_why why)
 		                             "all" };
 
 	return words[why];
-}
-
-static int
-add(struct plan *p, unsigned level, struct sst *file, struct err *err)
-{
-	const struct sst_info *info = sst_info_of(file);
-	struct slice smallest = buf_slice(&info->smallest);
-	struct slice largest = buf_slice(&info->largest);
-	struct plan_file *inputs;
-
-	inputs = reallocarray(p->inputs, p->input_count + 1, sizeof(*inputs));
-	if (!inputs)
-		return err_nomem(err, (p->input_count + 1) * sizeof(*inputs));
-	p->inputs = inputs;
-	if (!p->input_count) {
-		p->from_level = level;
-		p->smallest = smallest;
-		p->largest = largest;
-	}
-	inputs[p->input_count].level = level;
-	inputs[p->input_count].file = sst_ref(file);
-	p->input_count++;
-	p->bytes += info->size;
-	p->raw_bytes += info->raw_bytes;
-	p->entries += info->entries;
-	if (slice_cmp(smallest, p->smallest) < 0)
-		p->smallest = smallest;
-	if (slice_cmp(largest, p->largest) > 0)
-		p->largest = largest;
-	return 0;
-}
-
-static int
-add_run(struct plan *p, const struct levels *l, unsigned n, size_t first,
-        size_t count, struct err *err)
-{
-	int rc = 0;
-
-	for (size_t i = first; i < first + count && !rc; i++)
-		rc = add(p, n, l->level[n].files[i], err);
-	return rc;
-}
-
-static uint64_t
-run_bytes(const struct levels *l, unsigned n, size_t first, size_t count)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = first; i < first + count; i++)
-		sum += sst_info_of(l->level[n].files[i])->size;
-	return sum;
-}
-
-static uint64_t
-overlap_bytes(const struct levels *l, unsigned n, struct slice smallest,
-              struct slice largest)
-{
-	size_t first, count;
-
-	if (n >= LEVELS_MAX)
-		return 0;
-	levels_overlap(l, n, smallest, largest, &first, &count);
-	return run_bytes(l, n, first, count);
-}
-
-/*
- * Level 0 from the file `seed` on: everything that overlaps, newer or older,
- * and what that overlaps, newest first. Whatever stays behind overlaps none.
- */
-static int
-add_level0(struct plan *p, const struct levels *l, size_t seed, struct err *err)
-{
-	const struct level *zero = &l->level[0];
-	struct slice smallest =
-		buf_slice(&sst_info_of(zero->files[seed])->smallest);
-	struct slice largest =
-		buf_slice(&sst_info_of(zero->files[seed])->largest);
-	bool *taken = calloc(zero->count, sizeof(*taken));
-	bool more = true;
-	int rc = 0;
-
-	if (!taken)
-		return err_nomem(err, zero->count);
-	taken[seed] = true;
-	while (more) {
-		more = false;
-		for (size_t i = 0; i < zero->count; i++) {
-			const struct sst_info *t = sst_info_of(zero->files[i]);
-
-			if (taken[i] ||
-			    slice_cmp(buf_slice(&t->smallest), largest) > 0 ||
-			    slice_cmp(buf_slice(&t->largest), smallest) < 0)
-				continue;
-			taken[i] = more = true;
-			if (slice_cmp(buf_slice(&t->smallest), smallest) < 0)
-				smallest = buf_slice(&t->smallest);
-			if (slice_cmp(buf_slice(&t->largest), largest) > 0)
-				largest = buf_slice(&t->largest);
-		}
-	}
-	for (size_t i = 0; i < zero->count && !rc; i++)
-		if (taken[i])
-			rc = add(p, 0, zero->files[i], err);
-	free(taken);
-	return rc;
-}
-
-/* The first level below n that overlaps the plan's range, or `otherwise`. */
-static unsigned
-first_below(const struct plan *p, const struct levels *l, unsigned n,
-            unsigned otherwise)
-{
-	size_t first, count;
-
-	for (unsigned m = n + 1; m < LEVELS_MAX; m++) {
-		levels_overlap(l, m, p->smallest, p->largest, &first, &count);
-		if (count)
-			return m;
-	}
-	return otherwise;
-}
-
-static uint64_t
-size_at(const struct levels *l, unsigned n, size_t index)
-{
-	return sst_info_of(l->level[n].files[index])->size;
-}
-
-/*
- * The files around place `at` of level n that a small file of `bytes` takes
- * in: [*first, *first + *count). Each is at most JOIN_TIMES what came before
- * it, so that no byte is written again more often than a logarithm says.
- */
-static void
-small_neighbours(const struct plan_input *in, unsigned n, size_t at,
-                 uint64_t bytes, size_t *first, size_t *count)
-{
-	const struct levels *l = in->levels;
-	size_t end = at;
-
-	*first = at;
-	while (bytes <= in->file_bytes / 2 && end - *first < JOIN_FILES) {
-		uint64_t limit = JOIN_TIMES * bytes;
-
-		if (limit > in->file_bytes / 2)
-			limit = in->file_bytes / 2;
-		if (*first && size_at(l, n, *first - 1) <= limit)
-			bytes += size_at(l, n, --*first);
-		else if (end < l->level[n].count && size_at(l, n, end) <= limit)
-			bytes += size_at(l, n, end++);
-		else
-			break;
-	}
-	*count = end - *first;
-}
-
-/* Takes what overlaps in the output level, and names what is to be done. */
-static int
-add_target(struct plan *p, const struct plan_input *in, unsigned target,
-           bool may_move, struct err *err)
-{
-	const struct levels *l = in->levels;
-	size_t first = 0, count = 0;
-
-	p->output_level = target;
-	p->kind = PLAN_MERGE;
-	if (target == p->from_level)
-		return 0;
-	levels_overlap(l, target, p->smallest, p->largest, &first, &count);
-	if (may_move && !count && p->input_count == 1 &&
-	    overlap_bytes(l, target + 1, p->smallest, p->largest) <=
-	            PLAN_GRANDPARENTS * in->file_bytes) {
-		small_neighbours(in, target, first, p->bytes, &first, &count);
-		if (!count)
-			p->kind = PLAN_MOVE;
-	}
-	return add_run(p, l, target, first, count, err);
-}
-
-/* ---- one level down ---- */
-
-/*
- * Widens [*first, *first + *count) of level n by neighbours that take part
- * without more of the level below: their way down is free.
- */
-static void
-expand(const struct plan_input *in, unsigned n, size_t *first, size_t *count)
-{
-	const struct level *level = &in->levels->level[n];
-	uint64_t limit = EXPAND * in->file_bytes, bytes;
-	size_t begin, below, begin_now, below_now;
-	struct slice smallest, largest;
-
-	smallest = buf_slice(&sst_info_of(level->files[*first])->smallest);
-	largest = buf_slice(
-		&sst_info_of(level->files[*first + *count - 1])->largest);
-	levels_overlap(in->levels, n + 1, smallest, largest, &begin, &below);
-	if (!below)
-		return;
-	bytes = run_bytes(in->levels, n, *first, *count) +
-	        run_bytes(in->levels, n + 1, begin, below);
-	while (*first + *count < level->count) {
-		const struct sst_info *t =
-			sst_info_of(level->files[*first + *count]);
-
-		levels_overlap(in->levels, n + 1, smallest,
-		               buf_slice(&t->largest), &begin_now, &below_now);
-		bytes += t->size;
-		if (below_now != below || bytes > limit)
-			break;
-		largest = buf_slice(&t->largest);
-		++*count;
-	}
-	while (*first) {
-		const struct sst_info *t =
-			sst_info_of(level->files[*first - 1]);
-
-		levels_overlap(in->levels, n + 1, buf_slice(&t->smallest),
-		               largest, &begin_now, &below_now);
-		bytes += t->size;
-		if (below_now != below || bytes > limit)
-			break;
-		smallest = buf_slice(&t->smallest);
-		--*first;
-		++*count;
-	}
-}
-
-static int
-push_file(struct plan *p, const struct plan_input *in, unsigned n, size_t index,
-          struct err *err)
-{
-	size_t first = index, count = 1;
-	int rc;
-
-	if (!n) {
-		rc = add_level0(p, in->levels, index, err);
-	} else {
-		expand(in, n, &first, &count);
-		rc = add_run(p, in->levels, n, first, count, err);
-	}
-	return rc ? rc : add_target(p, in, n + 1, true, err);
 }
 
 static uint64_t
@@ -318,9 +59,9 @@ cheapest(const struct plan_input *in, unsigned n, uint64_t min_age_ms,
 
 		if (age_ms(in, t) < min_age_ms)
 			continue;
-		ratio = (double)overlap_bytes(in->levels, n + 1,
-		                              buf_slice(&t->smallest),
-		                              buf_slice(&t->largest)) /
+		ratio = (double)plan_overlap_bytes(in->levels, n + 1,
+		                                   buf_slice(&t->smallest),
+		                                   buf_slice(&t->largest)) /
 		        (double)(t->size ? t->size : 1);
 		if (found &&
 		    (ratio > best ||
@@ -412,8 +153,9 @@ find_free_move(const struct plan_input *in, unsigned *level, size_t *index)
 		if (plan_score(in, n) < 1 || !cheapest(in, n, 0, index))
 			continue;
 		t = sst_info_of(in->levels->level[n].files[*index]);
-		if (overlap_bytes(in->levels, n + 1, buf_slice(&t->smallest),
-		                  buf_slice(&t->largest)))
+		if (plan_overlap_bytes(in->levels, n + 1,
+		                       buf_slice(&t->smallest),
+		                       buf_slice(&t->largest)))
 			continue;
 		*level = n;
 		return true;
@@ -431,7 +173,7 @@ pick_size(struct plan *p, const struct plan_input *in, struct err *err)
 	if (find_free_move(in, &level, &index)) {
 		p->why = PLAN_SIZE;
 		p->score = plan_score(in, level);
-		return push_file(p, in, level, index, err);
+		return plan_push(p, in, level, index, err);
 	}
 	/* Level 0 far over its target holds up writers: it cannot wait. */
 	for (unsigned n = 1; n < LEVELS_MAX && best < 2; n++) {
@@ -449,7 +191,7 @@ pick_size(struct plan *p, const struct plan_input *in, struct err *err)
 	index = in->levels->level[0].count - 1; /* the oldest */
 	if (level && !cheapest(in, level, 0, &index))
 		return 0;
-	return push_file(p, in, level, index, err);
+	return plan_push(p, in, level, index, err);
 }
 
 /* ---- garbage ---- */
@@ -518,12 +260,12 @@ pick_reclaim(struct plan *p, const struct plan_input *in, struct err *err)
 	p->why = PLAN_RECLAIM;
 	p->score = best;
 	p->dense = best >= DENSE;
-	rc = level ? add_run(p, l, level, index, 1, err)
-	           : add_level0(p, l, index, err);
+	rc = level ? plan_add_run(p, l, level, index, 1, err)
+	           : plan_add_level0(p, l, index, err);
 	if (rc)
 		return rc;
-	target = first_below(p, l, level, level ? level : 1);
-	return add_target(p, in, target, false, err);
+	target = plan_first_below(p, l, level, level ? level : 1);
+	return plan_add_target(p, in, target, false, err);
 }
 
 /*
@@ -555,13 +297,61 @@ pick_settle(struct plan *p, const struct plan_input *in, struct err *err)
 	    l->level[0].bytes > share_of_deepest(l, last, 0) * (last > 0) &&
 	    age_ms(in, sst_info_of(l->level[0].files[0])) >=
 	            settle_ms(in, l->level[0].bytes + l->level[1].bytes))
-		return push_file(p, in, 0, l->level[0].count - 1, err);
+		return plan_push(p, in, 0, l->level[0].count - 1, err);
 	for (unsigned n = 1; n < last; n++)
 		if (l->level[n].bytes > share_of_deepest(l, last, n) &&
 		    cheapest(in, n, settle_ms(in, DEPTH * in->file_bytes),
 		             &index))
-			return push_file(p, in, n, index, err);
+			return plan_push(p, in, n, index, err);
 	return 0;
+}
+
+/* ---- little room ---- */
+
+/* *best becomes *p where that asks for less; the other one is released. */
+static void
+prefer_less(struct plan *best, struct plan *p)
+{
+	if (p->kind != PLAN_NONE && p->bytes < best->bytes) {
+		plan_release(best);
+		*best = *p;
+		*p = (struct plan)PLAN_INIT;
+	}
+	plan_release(p);
+}
+
+/*
+ * What was chosen may find no room for its outputs. Less of it may, one level
+ * down only, or less of what else is over its target; where nothing does, the
+ * least is worth a try, since nobody knows how much of it is garbage. The
+ * targets of the upper levels bound what that is.
+ */
+static int
+pick_little(struct plan *best, const struct plan_input *in, struct err *err)
+{
+	unsigned from = best->from_level, last = deepest(in->levels);
+	int rc = 0;
+
+	for (unsigned n = 0; n < LEVELS_MAX - 1 && !rc; n++) {
+		double score = plan_score(in, n);
+		struct plan p = PLAN_INIT;
+		size_t index = 0;
+
+		if (best->bytes <= in->room_bytes)
+			break;
+		if (!in->levels->level[n].count ||
+		    (score < 1 && (n != from || (n && n >= last))) ||
+		    (n && !cheapest(in, n, 0, &index)))
+			continue;
+		p.why = score < 1 ? best->why : PLAN_SIZE;
+		p.score = score;
+		rc = plan_push_little(&p, in, n, index, err);
+		if (rc)
+			plan_release(&p);
+		else
+			prefer_less(best, &p);
+	}
+	return rc;
 }
 
 int
@@ -573,10 +363,19 @@ plan_pick(struct plan *out, const struct plan_input *in, struct err *err)
 		rc = pick_reclaim(out, in, err);
 	if (!rc && out->kind == PLAN_NONE)
 		rc = pick_settle(out, in, err);
+	if (!rc && out->kind == PLAN_MERGE && out->bytes > in->room_bytes &&
+	    !PLANTED("plan.ignores_room"))
+		rc = pick_little(out, in, err);
 	return rc;
 }
 
 /* ---- everything ---- */
+
+void
+plan_sweep_release(struct plan_sweep *sweep)
+{
+	buf_release(&sweep->key);
+}
 
 static bool
 is_clean(const struct plan_input *in)
@@ -638,22 +437,22 @@ sweep_level(struct plan *out, const struct plan_input *in,
 		sweep->level = 1;
 		if (!l->level[0].count)
 			return 0;
-		rc = add_run(out, l, 0, 0, l->level[0].count, err);
-		return rc ? rc : add_target(out, in, 1, false, err);
+		rc = plan_add_run(out, l, 0, 0, l->level[0].count, err);
+		return rc ? rc : plan_add_target(out, in, 1, false, err);
 	}
 	if (!next_piece(in, sweep, n == last, &first, &count)) {
 		sweep->level++;
 		sweep->started = false;
 		return 0;
 	}
-	rc = add_run(out, l, n, first, count, err);
+	rc = plan_add_run(out, l, n, first, count, err);
 	if (rc)
 		return rc;
 	rc = buf_set(&sweep->key, out->largest, err);
 	if (rc)
 		return rc;
 	sweep->started = true;
-	return add_target(out, in, n == last ? n : n + 1, true, err);
+	return plan_add_target(out, in, n == last ? n : n + 1, true, err);
 }
 
 int
@@ -671,7 +470,7 @@ plan_pick_all(struct plan *out, const struct plan_input *in, uint64_t bytes_max,
 	}
 	if (!sweep->level && levels_bytes(l) <= bytes_max) {
 		for (unsigned n = 0; n < LEVELS_MAX && !rc; n++)
-			rc = add_run(out, l, n, 0, l->level[n].count, err);
+			rc = plan_add_run(out, l, n, 0, l->level[n].count, err);
 		out->kind = PLAN_MERGE;
 		out->output_level = last ? last : 1;
 		sweep->done = true;

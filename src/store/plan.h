@@ -14,6 +14,10 @@
  *            so that they may shadow much of it: they are pushed down, after
  *            a rest that grows with what there is to write.
  *
+ * Where the outputs of that may find no room on the disk, something that asks
+ * for less goes first: fewer files, one level down only. The targets of upper
+ * levels bound how much that is, so that a full disk can be compacted in steps.
+ *
  * A file that could move as it is, but is small beside file_bytes, takes in
  * small neighbours instead: else every restart would leave one more of them.
  *
@@ -48,6 +52,7 @@ struct plan_input {
 					is open */
 	bool resting;                /* only garbage in plenty is worth a
 					reclaim job now, and no settling */
+	uint64_t room_bytes;         /* what outputs find on the disk */
 	const struct plan_retained *retained; /* borrowed */
 	size_t retained_count;
 };

@@ -37,6 +37,7 @@ store_options_init(struct store_options *options)
 	readahead_options_init(&options->readahead);
 	options->compactor.level0_files = 8;
 	options->compactor.silence_ms = 30000;
+	options->compactor.retry_ms = 1000;
 	options->compactor.reclaim_ms = 5000;
 	options->compactor.sst.block_bytes = 2816;
 	options->compactor.sst.bits_per_key = 10;

@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +32,21 @@
 #define MOST 20000u
 
 static char self[512]; /* path of this program */
+
+/* What the disk is said to have free; 0: what it has. */
+static _Atomic uint64_t free_bytes;
+
+int __real_fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes,
+                             struct err *err);
+int __wrap_fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes,
+                             struct err *err);
+
+int
+__wrap_fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes, struct err *err)
+{
+	*bytes = atomic_load(&free_bytes);
+	return *bytes ? 0 : __real_fs_dir_free_bytes(dir, bytes, err);
+}
 
 /* ---- the host ---- */
 
@@ -174,10 +190,12 @@ setup(void **state)
 		.file_bytes = 700,
 		.level0_files = 4,
 		.silence_ms = WAIT_MS,
+		.retry_ms = 1000,
 		.reclaim_ms = 3600000,
 		.sst = sst_make_options,
 	};
 	assert_non_null(f->options.helper);
+	atomic_store(&free_bytes, 0);
 	*state = f;
 	return 0;
 }
@@ -530,6 +548,17 @@ use_self(struct fixture *f, const char *part)
 	           f->scripts);
 }
 
+/* That part once, and the real helper from then on. */
+static void
+use_helper_later(struct fixture *f, const char *part)
+{
+	use_script(f,
+	           "#!/bin/sh\nif [ -e '%s/later' ]; then exec '%s'; fi\n"
+	           ": >'%s/later'\nexec '%s' --play %s '%s/note'\n",
+	           f->scripts, getenv("LSMKV_HELPER"), f->scripts, self, part,
+	           f->scripts);
+}
+
 /* The job fails, is counted and told, and the store is as it was before. */
 static void
 expect_failure(struct fixture *f, const char *because)
@@ -679,10 +708,7 @@ test_tried_again(void **state)
 	struct fixture *f = *state;
 	struct compactor_stat now;
 
-	use_script(f,
-	           "#!/bin/sh\nif [ -e '%s/note' ]; then exec '%s'; fi\n"
-	           ": >'%s/note'\nexit 1\n",
-	           f->scripts, getenv("LSMKV_HELPER"), f->scripts);
+	use_helper_later(f, "fails");
 	fill(f);
 	start(f);
 	WAIT_FOR(f, stat.failures == 1);
@@ -695,6 +721,63 @@ test_tried_again(void **state)
 	check(f);
 	stop(f);
 	assert_no_garbage(f);
+}
+
+/*
+ * A job without room is not tried again before its delay is over, which here
+ * is never: but as soon as there is more room.
+ */
+static void
+test_more_room(void **state)
+{
+	struct fixture *f = *state;
+	struct compactor_stat now;
+
+	atomic_store(&free_bytes, 1u << 20);
+	f->options.retry_ms = 3600000;
+	use_helper_later(f, "reports");
+	fill(f);
+	start(f);
+	WAIT_FOR(f, stat.failures == 1);
+	for (unsigned i = 0; i < 50; i++) {
+		compactor_wake(f->compactor);
+		clock_sleep_us(2000);
+	}
+	compactor_get_stat(f->compactor, &now);
+	assert_int_equal(now.last_code, LSMKV_ENOSPC);
+	assert_int_equal(now.failures, 1);
+	assert_int_equal(now.jobs, 0);
+	atomic_store(&free_bytes, 2u << 20);
+	WAIT_FOR(f, stat.jobs == 1 && !stat.last_code);
+	stop(f);
+	assert_no_garbage(f);
+	check(f);
+}
+
+/* And jobs that ask for less go on meanwhile, until all of it is done. */
+static void
+test_less_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct levels *l;
+	uint64_t one;
+
+	atomic_store(&free_bytes, 1u << 20);
+	f->options.retry_ms = 3600000;
+	use_helper_later(f, "reports");
+	fill(f);
+	start(f);
+	WAIT_FOR(f, stat.failures == 1);
+	l = host_levels(f);
+	one = sst_info_of(l->level[0].files[3])->size;
+	levels_unref(l);
+	atomic_store(&free_bytes, one + one / 2); /* for one, not for two */
+	WAIT_FOR(f, stat.jobs + stat.moves >= 1);
+	stop(f);
+	assert_int_equal(f->levels->level[0].count, 3);
+	assert_int_equal(f->levels->level[1].count, 1);
+	assert_no_garbage(f);
+	check(f);
 }
 
 /* Killed from outside in the middle of a job: the same. */
@@ -1126,6 +1209,8 @@ play(const char *part, const char *note)
 
 	read_job(&job);
 	buf_append(&job.dir, "", 1, NULL);
+	if (!strcmp(part, "fails"))
+		return 1;
 	if (!strcmp(part, "reports")) {
 		err_set(&failure, LSMKV_ENOSPC, "the moon is full");
 		job_failure_encode(&failure, &frame, NULL);
@@ -1195,6 +1280,8 @@ main(int argc, char **argv)
 		TEST(test_stands_still),
 		TEST(test_lies),
 		TEST(test_tried_again),
+		TEST(test_more_room),
+		TEST(test_less_goes_on),
 		TEST(test_killed_from_outside),
 		TEST(test_stopped_from_outside),
 		TEST(test_out_of_memory),

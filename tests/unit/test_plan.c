@@ -40,6 +40,7 @@ input(const struct levels *l)
 		.reclaim_ms = 8000,
 		.now_ms = NOW_MS,
 		.oldest_snapshot = VERSION_MAX,
+		.room_bytes = UINT64_MAX,
 	};
 
 	return in;
@@ -134,6 +135,91 @@ test_level0(void **state)
 	assert_inputs(&p, "0:4 0:3 0:1 1:5 1:6");
 	assert_true(slice_equal(p.smallest, slice_str("a")));
 	assert_true(slice_equal(p.largest, slice_str("k")));
+	plan_release(&p);
+	levels_unref(l);
+	assert_int_equal(fake_sst_alive, 0);
+}
+
+/*
+ * Where there is little room, level 0 goes down in pieces, the oldest files
+ * first: one at least, and then as many as find room with what they meet.
+ */
+static void
+test_little_room(void **state)
+{
+	static const struct {
+		uint64_t room;
+		const char *inputs;
+	} cases[] = {
+		{ 5500, "0:4 0:3 0:2 0:1 1:5 1:6 1:7" },
+		{ 4500, "0:3 0:2 0:1 1:5 1:6" },
+		{ 4499, "0:2 0:1 1:5 1:6" },
+		{ 4000, "0:2 0:1 1:5 1:6" },
+		{ 3999, "0:1 1:5" },
+		{ 1, "0:1 1:5" },
+	};
+	struct levels *l = levels_new();
+	struct plan p = PLAN_INIT;
+	struct plan_input in;
+
+	(void)state;
+	resize(&l, 0, put(&l, 0, 1, "a", "c", 11), 900);
+	resize(&l, 0, put(&l, 0, 2, "c", "e", 12), 600);
+	resize(&l, 0, put(&l, 0, 3, "b", "d", 13), 500);
+	resize(&l, 0, put(&l, 0, 4, "b", "k", 14), 500);
+	resize(&l, 1, put(&l, 1, 5, "a", "c", 1), 1000);
+	resize(&l, 1, put(&l, 1, 6, "d", "f", 2), 1500);
+	resize(&l, 1, put(&l, 1, 7, "g", "w", 3), 500);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		in = input(l);
+		in.room_bytes = cases[i].room;
+		assert_int_equal(plan_pick(&p, &in, NULL), 0);
+		assert_int_equal(p.kind, PLAN_MERGE);
+		assert_int_equal(p.why, PLAN_SIZE);
+		assert_int_equal(p.output_level, 1);
+		assert_inputs(&p, cases[i].inputs);
+		plan_release(&p);
+	}
+	/* or what else is over its target, if that asks for less */
+	put(&l, 2, 8, "a", "f", 1);
+	resize(&l, 2, put(&l, 2, 9, "g", "w", 1), 300);
+	in = input(l);
+	in.level1_bytes = 3000;
+	in.room_bytes = 1000;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.kind, PLAN_MERGE);
+	assert_inputs(&p, "1:7 2:9");
+	plan_release(&p);
+	levels_unref(l);
+	assert_int_equal(fake_sst_alive, 0);
+}
+
+/* Deletions that lie far above what they hide take the way there in steps. */
+static void
+test_little_room_for_garbage(void **state)
+{
+	struct levels *l = levels_new();
+	struct plan p = PLAN_INIT;
+	struct plan_input in;
+
+	(void)state;
+	put(&l, 0, 1, "a", "k", 11)->info.tombstones = 10;
+	put(&l, 2, 5, "a", "c", 1);
+	put(&l, 2, 6, "d", "f", 2);
+	put(&l, 2, 7, "g", "w", 3);
+	in = input(l);
+	in.now_ms += 8000;
+	in.room_bytes = 4000;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.why, PLAN_RECLAIM);
+	assert_inputs(&p, "0:1 2:5 2:6 2:7");
+	plan_release(&p);
+	in.room_bytes = 3999;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.why, PLAN_RECLAIM);
+	assert_int_equal(p.kind, PLAN_MOVE);
+	assert_int_equal(p.output_level, 1);
+	assert_inputs(&p, "0:1");
 	plan_release(&p);
 	levels_unref(l);
 	assert_int_equal(fake_sst_alive, 0);
@@ -470,6 +556,7 @@ struct sim {
 	unsigned jobs, moves;
 	uint64_t written;
 	bool resting;
+	bool little_room; /* of any size, another one for each job */
 };
 
 static void
@@ -696,6 +783,7 @@ sim_step(struct sim *s, struct plan_sweep *sweep, uint64_t bytes_max)
 		.oldest_snapshot =
 			s->snapshot_count ? s->snapshots[0] : s->version,
 		.resting = s->resting,
+		.room_bytes = s->little_room ? any(12 * SIM_FILE) : UINT64_MAX,
 		.retained = s->retained,
 		.retained_count = s->retained_count,
 	};
@@ -816,6 +904,7 @@ test_life(void **state)
 		struct sim *s = sim_new();
 
 		s->resting = round & 1;
+		s->little_room = round & 2;
 		for (unsigned step = 0; step < 120; step++) {
 			if (any(3))
 				sim_flush(s, 1 + any(60), -1, false);
@@ -949,6 +1038,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_level0),
+		cmocka_unit_test(test_little_room),
+		cmocka_unit_test(test_little_room_for_garbage),
 		cmocka_unit_test(test_level0_age),
 		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_small_neighbours),
