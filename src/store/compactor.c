@@ -33,8 +33,8 @@
 #include "base/log.h"
 #include "store/compactor_job.h"
 
-#define NICE 10            /* as the flush: below readers and writers */
-#define TICK_MS 1000u      /* at rest, the tree is looked at this often */
+#define NICE 10             /* as the flush: below readers and writers */
+#define TICK_MS 1000u       /* at rest, the tree is looked at this often */
 #define DELAY_MAX_MS 60000u /* between a failed job and the next try */
 #define ALL_BYTES_MAX                                                          \
 	(2ull << 30) /* one job of a compaction of everything:
