@@ -14,6 +14,7 @@
  *  5. view published                       nothing on disk
  *  6. WAL segment unlinked                 a segment that is not needed
  */
+#include <malloc.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -446,6 +447,8 @@ flush_main(void *arg)
 		pthread_cond_broadcast(&f->done);
 		pthread_mutex_unlock(&f->mutex);
 		if (!rc) {
+			/* Nobody counts what malloc keeps of its buffers. */
+			malloc_trim(0);
 			retry_ms = RETRY_FIRST_MS;
 			continue;
 		}
