@@ -109,7 +109,25 @@ waits_for_room(const struct compactor *c, const struct plan *plan,
 
 	return f->job_bytes && !c->sweep_ticket && plan->kind == PLAN_MERGE &&
 	       plan->bytes >= f->job_bytes && clock_mono_ns() < f->until_ns &&
-	       room < f->room_bytes + f->room_bytes / 8;
+	       room - room / 8 < f->room_bytes;
+}
+
+/* How a plan was carried out, with so much room when it began. */
+static void
+note_room(struct compactor *c, int rc, const struct plan *plan, uint64_t room)
+{
+	struct full *f = &c->full;
+
+	f->last = rc == LSMKV_ENOSPC && plan->kind == PLAN_MERGE;
+	if (f->last) {
+		if (!f->job_bytes || plan->bytes < f->job_bytes)
+			f->job_bytes = plan->bytes;
+		if (room > f->room_bytes)
+			f->room_bytes = room;
+	} else if (!rc && plan->kind == PLAN_MERGE &&
+	           plan->bytes >= f->job_bytes) {
+		*f = (struct full){ 0 };
+	}
 }
 
 static int
@@ -141,6 +159,7 @@ choose(struct compactor *c, const struct levels *levels, uint64_t oldest,
 static void
 note_nothing_to_do(struct compactor *c)
 {
+	c->full = (struct full){ 0 };
 	pthread_mutex_lock(&c->mutex);
 	c->stat.last_code = 0;
 	pthread_mutex_unlock(&c->mutex);
@@ -158,6 +177,7 @@ step(struct compactor *c, bool *busy, struct err *err)
 	int rc;
 
 	*busy = false;
+	c->full.last = false;
 	levels = c->host.levels(c->host.arg);
 	if (!levels) {
 		rc = err_nomem(err, sizeof(*levels));
@@ -177,12 +197,7 @@ step(struct compactor *c, bool *busy, struct err *err)
 	             ? compactor_move(c, &plan, err)
 	             : compactor_merge(c, &plan, levels, snapshots, count, err);
 	set_running(c, NULL);
-	if (rc == LSMKV_ENOSPC) {
-		c->full.job_bytes = plan.bytes;
-		c->full.room_bytes = room;
-	} else if (!rc && plan.bytes >= c->full.job_bytes) {
-		c->full.job_bytes = 0;
-	}
+	note_room(c, rc, &plan, room);
 	if (rc)
 		err_prepend(err, "compaction of level %u to %u",
 		            plan.from_level, plan.output_level);
@@ -291,7 +306,7 @@ compactor_main(void *arg)
 				give_up(c, &err);
 			c->full.until_ns = clock_mono_ns() +
 			                   (uint64_t)c->delay_ms * 1000000;
-			if (rc != LSMKV_ENOSPC)
+			if (!c->full.last)
 				rest(c, c->delay_ms, true);
 			continue;
 		}

@@ -13,13 +13,14 @@
 #include "store/plan.h"
 
 /*
- * A job found no room for its outputs. Those that ask for less go on; it, and
- * what asks for as much, waits for more room or for the end of a delay.
+ * Jobs found no room for their outputs. What asks for less goes on; the rest
+ * waits for more room or for the end of a delay.
  */
 struct full {
-	uint64_t job_bytes;  /* of its inputs; 0: there was none */
+	uint64_t job_bytes;  /* of the inputs of the least; 0: there is none */
 	uint64_t room_bytes; /* was not enough */
 	uint64_t until_ns;
+	bool last; /* the last job was one of them */
 };
 
 struct compactor {
@@ -43,7 +44,7 @@ struct compactor {
 	uint64_t sweep_ticket;   /* calls it answers; 0: none under way */
 	unsigned delay_ms;       /* of the last failure; 0: none */
 	uint64_t rest_until_ns;  /* sparse garbage waits until then */
-	struct full full;        /* the last job that found no room */
+	struct full full;
 	struct plan_retained *retained; /* owned */
 	size_t retained_count;
 };

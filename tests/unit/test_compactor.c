@@ -780,6 +780,31 @@ test_less_goes_on(void **state)
 	check(f);
 }
 
+/* A move asks for no room that could become more: it waits for its delay. */
+static void
+test_move_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct compactor_stat now;
+
+	f->options.retry_ms = 3600000;
+	for (unsigned i = 0; i < 4; i++)
+		flush(f, i * 40, 40, false);
+	f->fail_install = 1000;
+	f->fail_code = LSMKV_ENOSPC;
+	start(f);
+	WAIT_FOR(f, stat.failures == 1);
+	for (unsigned i = 0; i < 50; i++) {
+		compactor_wake(f->compactor);
+		clock_sleep_us(2000);
+	}
+	compactor_get_stat(f->compactor, &now);
+	assert_int_equal(now.failures, 1);
+	assert_int_equal(now.moves, 0);
+	stop(f);
+	check(f);
+}
+
 /* Killed from outside in the middle of a job: the same. */
 static void
 test_killed_from_outside(void **state)
@@ -1282,6 +1307,7 @@ main(int argc, char **argv)
 		TEST(test_tried_again),
 		TEST(test_more_room),
 		TEST(test_less_goes_on),
+		TEST(test_move_waits),
 		TEST(test_killed_from_outside),
 		TEST(test_stopped_from_outside),
 		TEST(test_out_of_memory),
