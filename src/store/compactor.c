@@ -36,6 +36,7 @@
 #define NICE 10             /* as the flush: below readers and writers */
 #define TICK_MS 1000u       /* at rest, the tree is looked at this often */
 #define DELAY_MAX_MS 60000u /* between a failed job and the next try */
+#define NS_PER_MS UINT64_C(1000000)
 #define ALL_BYTES_MAX                                                          \
 	(2ull << 30) /* one job of a compaction of everything:
 				      level 0 waits for it */
@@ -64,7 +65,7 @@ set_running(struct compactor *c, const struct plan *plan)
 static void
 rest(struct compactor *c, unsigned ms, bool only_stop)
 {
-	uint64_t end = clock_mono_ns() + (uint64_t)ms * 1000000;
+	uint64_t end = clock_mono_ns() + ms * NS_PER_MS;
 	struct timespec until = { (time_t)(end / 1000000000),
 		                  (long)(end % 1000000000) };
 	int rc = 0;
@@ -101,15 +102,15 @@ room_bytes(struct compactor *c)
 	return bytes - bytes / 8;
 }
 
+/* Does what asks for as much as the job that found no room wait? */
 static bool
-waits_for_room(const struct compactor *c, const struct plan *plan,
-               uint64_t room)
+is_full(const struct compactor *c, uint64_t room)
 {
 	const struct full *f = &c->full;
+	uint64_t now = clock_mono_ns();
 
-	return f->job_bytes && !c->sweep_ticket && plan->kind == PLAN_MERGE &&
-	       plan->bytes >= f->job_bytes && clock_mono_ns() < f->until_ns &&
-	       room - room / 8 < f->room_bytes;
+	return f->job_bytes && !c->sweep_ticket && now < f->until_ns &&
+	       (now < f->look_ns || room - room / 8 <= f->room_bytes);
 }
 
 /* How a plan was carried out, with so much room when it began. */
@@ -120,12 +121,10 @@ note_room(struct compactor *c, int rc, const struct plan *plan, uint64_t room)
 
 	f->last = rc == LSMKV_ENOSPC && plan->kind == PLAN_MERGE;
 	if (f->last) {
-		if (!f->job_bytes || plan->bytes < f->job_bytes)
-			f->job_bytes = plan->bytes;
-		if (room > f->room_bytes)
-			f->room_bytes = room;
-	} else if (!rc && plan->kind == PLAN_MERGE &&
-	           plan->bytes >= f->job_bytes) {
+		f->less = plan->bytes < f->job_bytes;
+		f->job_bytes = plan->bytes;
+		f->room_bytes = room;
+	} else if (!rc && compactor_ends_wait(c, plan)) {
 		*f = (struct full){ 0 };
 	}
 }
@@ -173,11 +172,14 @@ step(struct compactor *c, bool *busy, struct err *err)
 	struct plan plan = PLAN_INIT;
 	uint64_t *snapshots = NULL;
 	size_t count = 0;
-	uint64_t room = room_bytes(c);
+	uint64_t room = room_bytes(c), most = room;
+	bool full = is_full(c, room);
 	int rc;
 
 	*busy = false;
 	c->full.last = false;
+	if (full && most >= c->full.job_bytes)
+		most = c->full.job_bytes - 1;
 	levels = c->host.levels(c->host.arg);
 	if (!levels) {
 		rc = err_nomem(err, sizeof(*levels));
@@ -185,11 +187,13 @@ step(struct compactor *c, bool *busy, struct err *err)
 	}
 	rc = c->host.snapshots(c->host.arg, &snapshots, &count, err);
 	if (!rc)
-		rc = choose(c, levels, count ? snapshots[0] : VERSION_MAX, room,
+		rc = choose(c, levels, count ? snapshots[0] : VERSION_MAX, most,
 		            &plan, err);
 	if (!rc && plan.kind == PLAN_NONE)
 		note_nothing_to_do(c);
-	if (rc || plan.kind == PLAN_NONE || waits_for_room(c, &plan, room))
+	if (rc || plan.kind == PLAN_NONE ||
+	    (full && plan.kind == PLAN_MERGE &&
+	     plan.bytes >= c->full.job_bytes))
 		goto out;
 	*busy = true;
 	set_running(c, &plan);
@@ -240,6 +244,8 @@ note_failure(struct compactor *c, const struct err *err)
 {
 	if (!c->delay_ms)
 		c->delay_ms = c->options.retry_ms;
+	else if (c->full.last && c->full.less)
+		; /* it is not the same job once more */
 	else if (c->delay_ms < DELAY_MAX_MS / 2)
 		c->delay_ms *= 2;
 	else
@@ -304,8 +310,10 @@ compactor_main(void *arg)
 			/* The store takes no changes until it is restarted. */
 			if (rc == LSMKV_EFAILED)
 				give_up(c, &err);
-			c->full.until_ns = clock_mono_ns() +
-			                   (uint64_t)c->delay_ms * 1000000;
+			c->full.look_ns =
+				clock_mono_ns() + tick_ms(c) * NS_PER_MS;
+			c->full.until_ns =
+				clock_mono_ns() + c->delay_ms * NS_PER_MS;
 			if (!c->full.last)
 				rest(c, c->delay_ms, true);
 			continue;

@@ -173,6 +173,16 @@ output_bytes(const struct job_result *r)
 	return sum;
 }
 
+/* With the mutex: what failed before is done, unless that waits. */
+static void
+forget_failure(struct compactor *c, const struct plan *plan)
+{
+	if (!compactor_ends_wait(c, plan))
+		return;
+	c->stat.last_code = 0;
+	c->stat.last_error[0] = '\0';
+}
+
 static void
 note_success(struct work *w)
 {
@@ -188,8 +198,7 @@ note_success(struct work *w)
 	c->stat.dropped_shadowed += r->shadowed;
 	c->stat.dropped_expired += r->expired;
 	c->stat.dropped_tombstones += r->tombstones;
-	c->stat.last_code = 0;
-	c->stat.last_error[0] = '\0';
+	forget_failure(c, w->plan);
 	pthread_mutex_unlock(&c->mutex);
 	remember_retained(w);
 	earn_rest(w, took_ms);
@@ -303,8 +312,7 @@ compactor_move(struct compactor *c, const struct plan *plan, struct err *err)
 		return rc;
 	pthread_mutex_lock(&c->mutex);
 	c->stat.moves++;
-	c->stat.last_code = 0;
-	c->stat.last_error[0] = '\0';
+	forget_failure(c, plan);
 	pthread_mutex_unlock(&c->mutex);
 	log_info("compaction: sst %" PRIu64 " moved from level %u to %u, "
 	         "%.1f MB",

@@ -13,14 +13,16 @@
 #include "store/plan.h"
 
 /*
- * Jobs found no room for their outputs. What asks for less goes on; the rest
+ * A job found no room for its outputs. What asks for less goes on; the rest
  * waits for more room or for the end of a delay.
  */
 struct full {
-	uint64_t job_bytes;  /* of the inputs of the least; 0: there is none */
+	uint64_t job_bytes;  /* of its inputs; 0: there is none */
 	uint64_t room_bytes; /* was not enough */
+	uint64_t look_ns;    /* before that, more room changes nothing */
 	uint64_t until_ns;
-	bool last; /* the last job was one of them */
+	bool last; /* it was the last job that there was */
+	bool less; /* and there had been one that asked for more */
 };
 
 struct compactor {
@@ -53,6 +55,14 @@ static inline bool
 compactor_is_stopping(const struct compactor *c)
 {
 	return atomic_load_explicit(&c->stop, memory_order_relaxed);
+}
+
+/* Nothing waits for room once this plan is carried out. */
+static inline bool
+compactor_ends_wait(const struct compactor *c, const struct plan *plan)
+{
+	return !c->full.job_bytes ||
+	       (plan->kind == PLAN_MERGE && plan->bytes >= c->full.job_bytes);
 }
 
 /*

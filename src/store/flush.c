@@ -419,6 +419,7 @@ flush_main(void *arg)
 	while (!atomic_load(&f->stopping)) {
 		struct err err = ERR_INIT;
 		struct memtable *m = oldest_sealed(s);
+		bool full;
 		int rc;
 
 		divide_memory(s);
@@ -433,8 +434,8 @@ flush_main(void *arg)
 			continue;
 		}
 		/* It was full, and so will the next one be. */
-		if (memtable_bytes(m) >= s->options.memtable_bytes / 2 &&
-		    !atomic_load(&s->failed))
+		full = memtable_bytes(m) >= s->options.memtable_bytes / 2;
+		if (full && !atomic_load(&s->failed))
 			room_prepare(s);
 		rc = flush_one(s, m, &err);
 		memtable_unref(m);
@@ -448,7 +449,8 @@ flush_main(void *arg)
 		pthread_mutex_unlock(&f->mutex);
 		if (!rc) {
 			/* Nobody counts what malloc keeps of its buffers. */
-			malloc_trim(0);
+			if (full)
+				malloc_trim(0);
 			retry_ms = RETRY_FIRST_MS;
 			continue;
 		}

@@ -308,16 +308,35 @@ pick_settle(struct plan *p, const struct plan_input *in, struct err *err)
 
 /* ---- little room ---- */
 
+/* What the outputs of p may need on the disk. */
+static uint64_t
+asks_for(const struct plan *p)
+{
+	return p->kind == PLAN_MERGE ? p->bytes : 0;
+}
+
 /* *best becomes *p where that asks for less; the other one is released. */
 static void
 prefer_less(struct plan *best, struct plan *p)
 {
-	if (p->kind != PLAN_NONE && p->bytes < best->bytes) {
+	if (p->kind != PLAN_NONE && asks_for(p) < asks_for(best)) {
 		plan_release(best);
 		*best = *p;
 		*p = (struct plan)PLAN_INIT;
 	}
 	plan_release(p);
+}
+
+/* The place of the plan's first input in its level, which is not 0. */
+static size_t
+first_input(const struct plan *p, const struct levels *l)
+{
+	const struct level *level = &l->level[p->from_level];
+	size_t i = 0;
+
+	while (level->files[i] != p->inputs[0].file)
+		i++;
+	return i;
 }
 
 /*
@@ -329,21 +348,25 @@ prefer_less(struct plan *best, struct plan *p)
 static int
 pick_little(struct plan *best, const struct plan_input *in, struct err *err)
 {
-	unsigned from = best->from_level, last = deepest(in->levels);
+	const unsigned from = best->from_level, last = deepest(in->levels);
+	const enum plan_why why = best->why;
+	const bool dense = best->dense;
+	size_t chosen = from ? first_input(best, in->levels) : 0;
 	int rc = 0;
 
 	for (unsigned n = 0; n < LEVELS_MAX - 1 && !rc; n++) {
 		double score = plan_score(in, n);
 		struct plan p = PLAN_INIT;
-		size_t index = 0;
+		size_t index = chosen;
 
-		if (best->bytes <= in->room_bytes)
+		if (asks_for(best) <= in->room_bytes)
 			break;
 		if (!in->levels->level[n].count ||
 		    (score < 1 && (n != from || (n && n >= last))) ||
-		    (n && !cheapest(in, n, 0, &index)))
+		    (n && score >= 1 && !cheapest(in, n, 0, &index)))
 			continue;
-		p.why = score < 1 ? best->why : PLAN_SIZE;
+		p.why = score < 1 ? why : PLAN_SIZE;
+		p.dense = score < 1 && dense;
 		p.score = score;
 		rc = plan_push_little(&p, in, n, index, err);
 		if (rc)
@@ -363,7 +386,7 @@ plan_pick(struct plan *out, const struct plan_input *in, struct err *err)
 		rc = pick_reclaim(out, in, err);
 	if (!rc && out->kind == PLAN_NONE)
 		rc = pick_settle(out, in, err);
-	if (!rc && out->kind == PLAN_MERGE && out->bytes > in->room_bytes &&
+	if (!rc && asks_for(out) > in->room_bytes &&
 	    !PLANTED("plan.ignores_room"))
 		rc = pick_little(out, in, err);
 	return rc;

@@ -176,6 +176,10 @@ plan_add_target(struct plan *p, const struct plan_input *in, unsigned target,
 	    plan_overlap_bytes(l, target + 1, p->smallest, p->largest) <=
 	            PLAN_GRANDPARENTS * in->file_bytes) {
 		small_neighbours(in, target, first, p->bytes, &first, &count);
+		/* To move it costs nothing, and asks for no room. */
+		if (p->bytes + run_bytes(l, target, first, count) >
+		    in->room_bytes)
+			count = 0;
 		if (!count)
 			p->kind = PLAN_MOVE;
 	}

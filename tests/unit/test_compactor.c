@@ -236,12 +236,13 @@ start(struct fixture *f)
 		fail_msg("%s", err.message);
 }
 
-/* Writes keys [first, first + count) as one flush to level 0. */
+/* Writes keys [first, first + count) as one file of a level. */
 static void
-flush(struct fixture *f, unsigned first, unsigned count, bool deleted)
+put_file(struct fixture *f, unsigned level, unsigned first, unsigned count,
+         bool deleted)
 {
 	struct array_entry *e = calloc(count, sizeof(*e));
-	struct levels_added added = { 0, NULL };
+	struct levels_added added = { level, NULL };
 	struct levels_edit edit = { &added, 1, NULL, 0 };
 	struct sst_info info;
 	int rc;
@@ -269,6 +270,13 @@ flush(struct fixture *f, unsigned first, unsigned count, bool deleted)
 	free(e);
 	if (f->compactor)
 		compactor_wake(f->compactor);
+}
+
+/* The same as one flush. */
+static void
+flush(struct fixture *f, unsigned first, unsigned count, bool deleted)
+{
+	put_file(f, 0, first, count, deleted);
 }
 
 /* Four flushes that overlap: worth one job. */
@@ -649,7 +657,7 @@ static void
 test_reports_failure(void **state)
 {
 	use_self(*state, "reports");
-	expect_failure(*state, "the moon is full");
+	expect_failure(*state, "the moon is new");
 }
 
 /* One that says nothing for too long, and one that says the same for ever. */
@@ -751,8 +759,11 @@ test_more_room(void **state)
 
 	atomic_store(&free_bytes, 1u << 20);
 	f->options.retry_ms = 3600000;
-	use_helper_later(f, "reports");
-	fill(f);
+	f->options.level0_files = 1; /* nothing less than that */
+	f->options.reclaim_ms = 200; /* looks often */
+	use_helper_later(f, "full");
+	put_file(f, 1, 0, KEYS, false);
+	flush(f, 0, KEYS, false);
 	start(f);
 	expect_rest(f);
 	atomic_store(&free_bytes, 2u << 20);
@@ -762,28 +773,69 @@ test_more_room(void **state)
 	check(f);
 }
 
-/* And a job that asks for less goes on meanwhile. */
+/* The same on a disk without a free byte, where nothing is less than that. */
+static void
+test_no_room_at_all(void **state)
+{
+	struct fixture *f = *state;
+
+	atomic_store(&free_bytes, 1); /* an eighth less is none */
+	f->options.retry_ms = 3600000;
+	f->options.level0_files = 1;
+	f->options.reclaim_ms = 200;
+	use_self(f, "full");
+	put_file(f, 1, 0, KEYS, false);
+	flush(f, 0, KEYS, false);
+	start(f);
+	expect_rest(f);
+	stop(f);
+	assert_no_garbage(f);
+	check(f);
+}
+
+/* A job that asks for less goes on meanwhile: as much as is less. */
 static void
 test_less_goes_on(void **state)
 {
 	struct fixture *f = *state;
-	struct levels *l;
-	uint64_t one;
 
-	atomic_store(&free_bytes, 1u << 20);
 	f->options.retry_ms = 3600000;
-	use_helper_later(f, "reports");
+	use_helper_later(f, "full");
+	put_file(f, 1, 0, KEYS, false);
 	fill(f);
 	start(f);
-	WAIT_FOR(f, stat.failures == 1);
-	l = host_levels(f);
-	one = sst_info_of(l->level[0].files[3])->size;
-	levels_unref(l);
-	atomic_store(&free_bytes, one + one / 2); /* for one, not for two */
-	WAIT_FOR(f, stat.jobs + stat.moves >= 1);
+	WAIT_FOR(f, stat.jobs == 1);
 	stop(f);
-	assert_int_equal(f->levels->level[0].count, 3);
-	assert_int_equal(f->levels->level[1].count, 1);
+	assert_int_equal(f->levels->level[0].count, 1);
+	assert_no_garbage(f);
+	check(f);
+}
+
+/* As long as something waits, success with less does not hide that. */
+static void
+test_failure_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct compactor_stat now;
+
+	f->options.retry_ms = 3600000;
+	f->options.level0_files = 1;
+	use_script(f,
+	           "#!/bin/sh\n"
+	           "if [ -e '%s/two' ]; then exec '%s' --play slow -; fi\n"
+	           "if [ -e '%s/one' ]; then : >'%s/two'; exec '%s'; fi\n"
+	           ": >'%s/one'\nexec '%s' --play full -\n",
+	           f->scripts, self, f->scripts, f->scripts,
+	           getenv("LSMKV_HELPER"), f->scripts, self);
+	put_file(f, 1, 0, KEYS, false);
+	flush(f, 0, KEYS, false);
+	flush(f, 0, KEYS, false);
+	start(f);
+	WAIT_FOR(f, stat.jobs == 1 && stat.running && stat.job_done > 2);
+	compactor_get_stat(f->compactor, &now);
+	assert_int_equal(now.failures, 1);
+	assert_int_equal(now.last_code, LSMKV_ENOSPC);
+	stop(f);
 	assert_no_garbage(f);
 	check(f);
 }
@@ -952,7 +1004,7 @@ test_compact_all_fails(void **state)
 	struct err err = ERR_INIT;
 
 	f->options.level0_files = 100;
-	use_self(f, "reports");
+	use_self(f, "full");
 	fill(f);
 	start(f);
 	assert_int_equal(compactor_compact_all(f->compactor, &err),
@@ -1236,8 +1288,9 @@ play(const char *part, const char *note)
 	buf_append(&job.dir, "", 1, NULL);
 	if (!strcmp(part, "fails"))
 		return 1;
-	if (!strcmp(part, "reports")) {
-		err_set(&failure, LSMKV_ENOSPC, "the moon is full");
+	if (!strcmp(part, "reports") || !strcmp(part, "full")) {
+		err_set(&failure, *part == 'f' ? LSMKV_ENOSPC : LSMKV_EIO,
+		        "the moon is %s", *part == 'f' ? "full" : "new");
 		job_failure_encode(&failure, &frame, NULL);
 		answer(&frame);
 		return 1;
@@ -1306,7 +1359,9 @@ main(int argc, char **argv)
 		TEST(test_lies),
 		TEST(test_tried_again),
 		TEST(test_more_room),
+		TEST(test_no_room_at_all),
 		TEST(test_less_goes_on),
+		TEST(test_failure_is_told),
 		TEST(test_move_waits),
 		TEST(test_killed_from_outside),
 		TEST(test_stopped_from_outside),

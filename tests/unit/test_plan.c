@@ -194,6 +194,74 @@ test_little_room(void **state)
 	assert_int_equal(fake_sst_alive, 0);
 }
 
+/* What moves as it is asks for no room, and takes in no neighbours then. */
+static void
+test_little_room_moves(void **state)
+{
+	struct levels *l = levels_new();
+	struct plan p = PLAN_INIT;
+	struct plan_input in;
+
+	(void)state;
+	/* one that moves beside ones that would be merged */
+	resize(&l, 0, put(&l, 0, 1, "p", "q", 11), 900);
+	put(&l, 0, 2, "a", "p", 12);
+	put(&l, 0, 3, "a", "c", 13);
+	put(&l, 0, 4, "a", "c", 14);
+	resize(&l, 1, put(&l, 1, 5, "a", "c", 1), 400);
+	resize(&l, 2, put(&l, 2, 6, "a", "c", 1), 300);
+	in = input(l);
+	in.level1_bytes = 400;
+	in.room_bytes = 100;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.kind, PLAN_MOVE);
+	assert_inputs(&p, "0:1");
+	plan_release(&p);
+	levels_unref(l);
+
+	/* a small one with small neighbours */
+	l = levels_new();
+	resize(&l, 0, put(&l, 0, 1, "d", "e", 11), 100);
+	resize(&l, 1, put(&l, 1, 5, "a", "c", 1), 200);
+	in = input(l);
+	in.level0_files = 1;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_inputs(&p, "0:1 1:5");
+	plan_release(&p);
+	in.room_bytes = 299;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.kind, PLAN_MOVE);
+	assert_inputs(&p, "0:1");
+	plan_release(&p);
+	levels_unref(l);
+	assert_int_equal(fake_sst_alive, 0);
+}
+
+/* Of a file with garbage that asks for too much it is that file that goes. */
+static void
+test_little_room_for_this(void **state)
+{
+	struct levels *l = levels_new();
+	struct plan p = PLAN_INIT;
+	struct plan_input in;
+
+	(void)state;
+	put(&l, 1, 1, "a", "c", 11); /* the cheapest */
+	put(&l, 1, 2, "d", "f", 12)->info.tombstones = 10;
+	put(&l, 2, 5, "d", "f", 1);
+	put(&l, 2, 6, "x", "z", 2);
+	in = input(l);
+	in.now_ms += 8000;
+	in.room_bytes = 1;
+	assert_int_equal(plan_pick(&p, &in, NULL), 0);
+	assert_int_equal(p.why, PLAN_RECLAIM);
+	assert_true(p.dense);
+	assert_inputs(&p, "1:2 2:5");
+	plan_release(&p);
+	levels_unref(l);
+	assert_int_equal(fake_sst_alive, 0);
+}
+
 /* Deletions that lie far above what they hide take the way there in steps. */
 static void
 test_little_room_for_garbage(void **state)
@@ -1039,6 +1107,8 @@ main(void)
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_level0),
 		cmocka_unit_test(test_little_room),
+		cmocka_unit_test(test_little_room_moves),
+		cmocka_unit_test(test_little_room_for_this),
 		cmocka_unit_test(test_little_room_for_garbage),
 		cmocka_unit_test(test_level0_age),
 		cmocka_unit_test(test_move),
