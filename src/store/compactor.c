@@ -285,6 +285,16 @@ tick_ms(const struct compactor *c)
 	return ms < TICK_MS ? ms : TICK_MS;
 }
 
+/* The job that found no room is not tried again before then. */
+static void
+wait_for_room(struct compactor *c)
+{
+	uint64_t now = clock_mono_ns();
+
+	c->full.look_ns = now + tick_ms(c) * NS_PER_MS;
+	c->full.until_ns = now + c->delay_ms * NS_PER_MS;
+}
+
 static void *
 compactor_main(void *arg)
 {
@@ -310,11 +320,9 @@ compactor_main(void *arg)
 			/* The store takes no changes until it is restarted. */
 			if (rc == LSMKV_EFAILED)
 				give_up(c, &err);
-			c->full.look_ns =
-				clock_mono_ns() + tick_ms(c) * NS_PER_MS;
-			c->full.until_ns =
-				clock_mono_ns() + c->delay_ms * NS_PER_MS;
-			if (!c->full.last)
+			if (c->full.last)
+				wait_for_room(c);
+			else
 				rest(c, c->delay_ms, true);
 			continue;
 		}

@@ -33,7 +33,8 @@
 
 static char self[512]; /* path of this program */
 
-/* What the disk is said to have free; 0: what it has. */
+/* What the disk is said to have free. */
+#define FREE_AS_IT_IS UINT64_MAX
 static _Atomic uint64_t free_bytes;
 
 int __real_fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes,
@@ -45,7 +46,9 @@ int
 __wrap_fs_dir_free_bytes(struct fs_dir *dir, uint64_t *bytes, struct err *err)
 {
 	*bytes = atomic_load(&free_bytes);
-	return *bytes ? 0 : __real_fs_dir_free_bytes(dir, bytes, err);
+	return *bytes == FREE_AS_IT_IS
+	               ? __real_fs_dir_free_bytes(dir, bytes, err)
+	               : 0;
 }
 
 /* ---- the host ---- */
@@ -195,7 +198,7 @@ setup(void **state)
 		.sst = sst_make_options,
 	};
 	assert_non_null(f->options.helper);
-	atomic_store(&free_bytes, 0);
+	atomic_store(&free_bytes, FREE_AS_IT_IS);
 	*state = f;
 	return 0;
 }
@@ -748,24 +751,31 @@ expect_rest(struct fixture *f)
 	assert_int_equal(now.jobs + now.moves, 0);
 }
 
+/* Starts on one job that finds no room, with nothing that asks for less. */
+static void
+start_without_room(struct fixture *f, uint64_t room)
+{
+	atomic_store(&free_bytes, room);
+	f->options.retry_ms = 3600000; /* never, that is */
+	f->options.reclaim_ms = 200;   /* looks often */
+	f->options.level0_files = 1;
+	put_file(f, 1, 0, KEYS, false);
+	flush(f, 0, KEYS, false);
+	start(f);
+	expect_rest(f);
+}
+
 /*
- * A job without room is not tried again before its delay is over, which here
- * is never: but as soon as there is more room.
+ * A job without room is not tried again before its delay is over, but as soon
+ * as there is more room.
  */
 static void
 test_more_room(void **state)
 {
 	struct fixture *f = *state;
 
-	atomic_store(&free_bytes, 1u << 20);
-	f->options.retry_ms = 3600000;
-	f->options.level0_files = 1; /* nothing less than that */
-	f->options.reclaim_ms = 200; /* looks often */
 	use_helper_later(f, "full");
-	put_file(f, 1, 0, KEYS, false);
-	flush(f, 0, KEYS, false);
-	start(f);
-	expect_rest(f);
+	start_without_room(f, 1u << 20);
 	atomic_store(&free_bytes, 2u << 20);
 	WAIT_FOR(f, stat.jobs == 1 && !stat.last_code);
 	stop(f);
@@ -773,21 +783,14 @@ test_more_room(void **state)
 	check(f);
 }
 
-/* The same on a disk without a free byte, where nothing is less than that. */
+/* The same on a disk without a free byte. */
 static void
 test_no_room_at_all(void **state)
 {
 	struct fixture *f = *state;
 
-	atomic_store(&free_bytes, 1); /* an eighth less is none */
-	f->options.retry_ms = 3600000;
-	f->options.level0_files = 1;
-	f->options.reclaim_ms = 200;
 	use_self(f, "full");
-	put_file(f, 1, 0, KEYS, false);
-	flush(f, 0, KEYS, false);
-	start(f);
-	expect_rest(f);
+	start_without_room(f, 0);
 	stop(f);
 	assert_no_garbage(f);
 	check(f);
